@@ -1,0 +1,200 @@
+"""Answers requests with the champion: validate, look up, score, append, answer.
+
+Belongs here: the order of the steps of one answer, and what a caller is told when one fails. Does not belong here:
+routes (``bento.app``), rules (``domain.serving``), which model answers (``bento.models``).
+Upstream: bodies of requests. Downstream: the prediction log, then the caller.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, Protocol
+
+import orjson
+import uuid_utils
+
+from bento.http import ProblemError, parse_json
+from bento.idempotency import AnswerCache, check_key, request_id_of
+from bento.metrics import ServiceMetrics
+from bento.models import LoadedModel, ModelWatcher
+from bento.online import OnlineReader
+from shadow_platform.contracts.errors import FeatureStoreError, LogError, RequestError
+from shadow_platform.contracts.ports import LogSink, OnlineRow
+from shadow_platform.contracts.records import PredictionRecord
+from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.domain.serving import (
+    ModelOutput,
+    RequestContract,
+    ServedFeatures,
+    ValidRequest,
+    build_answer,
+    build_record,
+    parse_as_of,
+    rfc3339,
+    risk_category,
+)
+
+
+class CheckedSink(LogSink, Protocol):
+    """A sink that can tell whether it would append."""
+
+    def check(self) -> None:
+        """Raise ``LogError`` when nothing can be appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeaders:
+    """Headers that change an answer."""
+
+    as_of: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorOptions:
+    """What the settings say about answers."""
+
+    max_batch_size: int = 1000
+    is_as_of_allowed: bool = True
+
+
+class Predictor:
+    """Everything one worker needs to answer; ``sink`` gets each answer before the caller does."""
+
+    def __init__(
+        self,
+        use_case: UseCase,
+        models: ModelWatcher,
+        sink: CheckedSink,
+        metrics: ServiceMetrics,
+        online: OnlineReader | None,
+        options: PredictorOptions,
+    ) -> None:
+        self.use_case = use_case
+        self.models = models
+        self.sink = sink
+        self.metrics = metrics
+        self.online = online
+        self._options = options
+        self._contract = RequestContract(use_case)
+        self._answers = AnswerCache()
+
+    async def answer(self, body: bytes, headers: RequestHeaders) -> bytes:
+        """Body of the answer to one request; raises ``ProblemError``."""
+        return await self._once("single", body, headers)
+
+    async def answer_batch(self, body: bytes, headers: RequestHeaders) -> bytes:
+        """Body of the answers to a list, in its order; raises ``ProblemError``."""
+        return await self._once("batch", body, headers)
+
+    async def _once(self, kind: str, body: bytes, headers: RequestHeaders) -> bytes:
+        try:
+            key = headers.idempotency_key
+            if key is None:
+                return await self._answer(kind, body, headers)
+            check_key(key)
+            return await self._answers.once(f"{kind} {key}", body, lambda: self._answer(kind, body, headers))
+        except RequestError as error:
+            raise ProblemError.of_request(error) from error
+
+    async def _answer(self, kind: str, body: bytes, headers: RequestHeaders) -> bytes:
+        serving = self.models.current
+        if serving is None:
+            raise ProblemError("not-ready", self.models.reason, headers=[(b"retry-after", b"1")])
+        value = parse_json(body)
+        started, now = perf_counter(), datetime.now(UTC)
+        as_of = now
+        if headers.as_of is not None:
+            as_of = parse_as_of(headers.as_of, now, is_allowed=self._options.is_as_of_allowed)
+        if kind == "single":
+            requests = [self._contract.parse(value)]
+        else:
+            requests = self._contract.parse_batch(value, self._options.max_batch_size)
+        rows = await self._look_up(requests)
+        served = [self._contract.assemble(r, online, as_of) for r, online in zip(requests, rows, strict=True)]
+        outputs = self._score(serving.champion, served)
+        ids = self._ids(len(requests), headers.idempotency_key)
+        records = self._records(ids, requests, served, outputs, rfc3339(as_of), started)
+        self._log(records)
+        answers = [self._build(r, o, s) for r, o, s in zip(records, outputs, served, strict=True)]
+        return orjson.dumps(answers[0] if kind == "single" else answers)
+
+    def _records(
+        self,
+        ids: Sequence[str],
+        requests: Sequence[ValidRequest],
+        served: Sequence[ServedFeatures],
+        outputs: Sequence[ModelOutput],
+        requested_at: str,
+        started: float,
+    ) -> list[PredictionRecord]:
+        logged_at = rfc3339(datetime.now(UTC))
+        latency_ms = (perf_counter() - started) * 1000.0
+        return [
+            build_record(
+                self.use_case.name,
+                request_id,
+                request,
+                features,
+                output,
+                requested_at=requested_at,
+                logged_at=logged_at,
+                latency_ms=latency_ms,
+            )
+            for request_id, request, features, output in zip(ids, requests, served, outputs, strict=True)
+        ]
+
+    async def _look_up(self, requests: Sequence[ValidRequest]) -> Sequence[Mapping[str, OnlineRow]]:
+        nothing: list[Mapping[str, OnlineRow]] = [{}] * len(requests)
+        if self.online is None:
+            return nothing
+        keys = [self._contract.lookup_keys(request) for request in requests]
+        if not any(keys):
+            return nothing
+        try:
+            return await self.online.read(keys)
+        except FeatureStoreError:
+            self.metrics.count_store_error()
+            return nothing
+
+    def _score(self, model: LoadedModel, served: Sequence[ServedFeatures]) -> list[ModelOutput]:
+        bundle, deployed = model.bundle, model.deployed
+        try:
+            matrix, _ = bundle.encode([features.values for features in served])
+            probabilities = bundle.predict(matrix).tolist()
+        except Exception as error:
+            raise ProblemError(
+                "internal-error", f"version {deployed.version} could not score: {type(error).__name__}: {error}"
+            ) from error
+        for probability in probabilities:
+            if not 0.0 <= probability <= 1.0:
+                raise ProblemError("internal-error", f"version {deployed.version} gave {probability}, no probability")
+        threshold = bundle.manifest.threshold
+        return [ModelOutput(p, threshold, deployed.version, bundle.hash) for p in probabilities]
+
+    def _ids(self, n: int, key: str | None) -> list[str]:
+        if key is None:
+            return [str(uuid_utils.uuid7()) for _ in range(n)]
+        return [request_id_of(self.use_case.name, key, index) for index in range(n)]
+
+    def _log(self, records: Sequence[PredictionRecord]) -> None:
+        started = perf_counter()
+        try:
+            if len(records) == 1:
+                self.sink.append(records[0])
+            else:
+                self.sink.append_many(records)
+        except LogError as error:
+            raise ProblemError("log-unavailable", str(error), headers=[(b"retry-after", b"1")]) from error
+        self.metrics.observe_write((perf_counter() - started) * 1000.0)
+
+    def _build(self, record: PredictionRecord, output: ModelOutput, served: ServedFeatures) -> dict[str, Any]:
+        spec = self.use_case.answer
+        category = risk_category(output.probability, spec.risk_bands)
+        self.metrics.count_prediction(output.variant, category, record.latency_ms)
+        if served.missing:
+            self.metrics.count_missing(served.missing)
+        return build_answer(
+            self.use_case, record.request_id, record.subject_id, output, served.sources, record.requested_at
+        )

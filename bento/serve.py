@@ -1,0 +1,315 @@
+"""Starts the service and its shadow worker, looks after both, and ends them together.
+
+Belongs here: processes and their environment. Does not belong here: anything a request meets. Upstream: command line,
+demo, tests. Downstream: ``bentoml serve bento.service:ShadowPredictor``, ``python -m bento.shadow``.
+
+The service's arbiter restarts its workers; this supervisor restarts the arbiter and the shadow worker. Children that
+outlive a killed supervisor notice and end by themselves (``bento.worker.is_orphan``).
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import psutil
+
+from bento.package import import_path
+from bento.worker import SUPERVISOR_VARIABLE
+from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.settings import Settings
+
+LOGGER = logging.getLogger("shadow_platform.serve")
+
+SERVICE = "bento.service:ShadowPredictor"
+READY_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 15.0
+KEEP_ALIVE_S = 75
+FIRST_BACKOFF_S = 0.2
+LONGEST_BACKOFF_S = 10.0
+STEADY_S = 30.0
+"""A child that lived this long is restarted at once when it dies."""
+
+
+class ServiceError(ShadowPlatformError):
+    """The service did not start, or ended by itself."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process.
+
+    Attributes:
+        may_start: asked before a restart; a new server waits until the orphans of a killed one gave its port back.
+    """
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    output: Path
+    may_start: Callable[[], bool] = lambda: True
+    process: "subprocess.Popen[bytes] | None" = None
+    started_at: float = 0.0
+    restart_at: float = 0.0
+    backoff_s: float = FIRST_BACKOFF_S
+    n_restarts: int = 0
+
+    def start(self) -> None:
+        """Start it, leader of a session of its own, so that its priority counts and a signal reaches its children."""
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        with self.output.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self.started_at = time.monotonic()
+
+    def look_after(self) -> bool:
+        """Start it again when it died, with back-off; returns whether it was started."""
+        if self.process is not None and self.process.poll() is None:
+            return False
+        now = time.monotonic()
+        if self.process is not None:
+            code, self.process = self.process.returncode, None
+            self.backoff_s = FIRST_BACKOFF_S if now - self.started_at > STEADY_S else self.backoff_s * 2
+            self.restart_at = now + min(self.backoff_s, LONGEST_BACKOFF_S)
+            LOGGER.warning("%s ended with code %s; starting it again, see %s", self.name, code, self.output)
+        if now < self.restart_at or not self.may_start():
+            return False
+        self.start()
+        self.n_restarts += 1
+        return True
+
+    def signal_end(self) -> None:
+        """Ask it to end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def end(self, deadline: float) -> None:
+        """Wait until the deadline, then kill it with everything it started."""
+        if self.process is None:
+            return
+        family = _family(self.process.pid)
+        try:
+            self.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            LOGGER.error("%s does not end; killing it", self.name)
+        for member in family:
+            try:
+                member.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(family, timeout=5)
+        self.process.wait(5)
+
+
+@dataclass(slots=True)
+class RunningService:
+    """A service that answers, until its context ends."""
+
+    url: str
+    children: list[Child]
+    output: Path
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def server_pid(self) -> int:
+        """Process id of the service's arbiter."""
+        return _pid(self.children[0])
+
+    @property
+    def shadow_pid(self) -> int:
+        """Process id of the shadow worker."""
+        return _pid(self.children[1])
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the serving workers."""
+        return [child.pid for child in psutil.Process(self.server_pid).children()]
+
+    def wait(self, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        """Block until one of the signals arrives; call it from the main thread."""
+        arrived = threading.Event()
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            arrived.set()
+
+        before = {number: signal.signal(number, note) for number in signals}
+        try:
+            while not arrived.wait(0.5):
+                continue
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def look_after(self) -> None:
+        """Restart what died, until the context ends; the shadow worker follows a new server, whose metrics it joins."""
+        while not self._stopped.wait(0.1):
+            if self.children[0].look_after():
+                for child in self.children[1:]:
+                    child.signal_end()
+            for child in self.children[1:]:
+                child.look_after()
+
+    def stop(self) -> None:
+        """End every child: the shadow worker too, once no more answers come."""
+        self._stopped.set()
+        for child in self.children:
+            child.signal_end()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for child in self.children:
+            child.end(deadline)
+
+
+@contextmanager
+def running_service(
+    settings: Settings,
+    use_case: str,
+    port: int,
+    workers: int = 1,
+    *,
+    shadow: bool = True,
+    host: str = "127.0.0.1",
+    wait_ready: bool = True,
+    output: Path | None = None,
+) -> Iterator[RunningService]:
+    """A service of one use case, ready to answer.
+
+    Args:
+        use_case: name, or ``package.module:ATTR``.
+        shadow: whether a shadow worker runs beside it.
+        wait_ready: without it, the context begins when the service answers at all (a model may be missing).
+        output: file for what the processes print; default: ``serving/service-<port>.log`` below ``SHADOW_HOME``.
+
+    Raises:
+        ServiceError: the port is taken, or the service is not ready within ``READY_TIMEOUT_S``.
+    """
+    if not port_is_free(host, port):
+        raise ServiceError(f"port {port} of {host} cannot be used; stop what listens there, or set PORT")
+    output = output or settings.layout.home / "serving" / f"service-{port}.log"
+    children = _children(child_environment(settings, use_case, port, workers), host, port, output, shadow)
+    service = RunningService(f"http://{host}:{port}", children, output)
+    thread = threading.Thread(target=service.look_after, name="supervisor", daemon=True)
+    try:
+        children[0].start()
+        _wait_ready(service, wait_ready)
+        for child in children[1:]:
+            child.start()
+        thread.start()
+        yield service
+    finally:
+        service.stop()
+        if thread.is_alive():
+            thread.join(STOP_TIMEOUT_S)
+
+
+def child_environment(settings: Settings, use_case: str, port: int, workers: int) -> dict[str, str]:
+    """Environment that gives a child the same settings, wherever it runs."""
+    values = {name: value for name, value in settings.model_dump(mode="json").items() if value is not None}
+    own = {name.upper(): str(value) for name, value in values.items()}
+    own |= {
+        "SHADOW_HOME": str(settings.layout.home),
+        "FEAST_REPO_PATH": str(settings.feast_repo_path.resolve()),
+        "SHADOW_USE_CASE": use_case,
+        "PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+        "BENTOML_HOME": str(settings.layout.bentos / "run" / str(port)),
+        "BENTOML_CONFIG_OVERRIDES": json.dumps({"services": {"shadow_predictor": {"workers": workers}}}),
+        "PYTHONPATH": os.pathsep.join(import_path()),
+        SUPERVISOR_VARIABLE: str(os.getpid()),
+    }
+    inherited = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
+    return {**inherited, **own}
+
+
+def free_port() -> int:
+    """A port nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether nobody listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _children(environment: dict[str, str], host: str, port: int, output: Path, shadow: bool) -> list[Child]:
+    is_free = partial(port_is_free, host, port)
+    children = [Child("server", _server_command(host, port), environment, output, may_start=is_free)]
+    if shadow:
+        metrics = {"PROMETHEUS_MULTIPROC_DIR": str(Path(environment["BENTOML_HOME"]) / "prometheus_multiproc_dir")}
+        command = [sys.executable, "-m", "bento.shadow"]
+        children.append(Child("shadow worker", command, {**environment, **metrics}, output))
+    return children
+
+
+def _server_command(host: str, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)),
+        *("--timeout-keep-alive", str(KEEP_ALIVE_S), "--timeout-graceful-shutdown", "10"),
+        *("--working-dir", str(Path(__file__).resolve().parents[1])),
+    ]
+
+
+def _wait_ready(service: RunningService, must_be_ready: bool) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    server = service.children[0].process
+    reason = "it does not answer"
+    while time.monotonic() < deadline:
+        if server is None or server.poll() is not None:
+            raise ServiceError(f"the service ended at its start:\n{_last_lines(service.output)}\nsee {service.output}")
+        try:
+            answer = httpx.get(f"{service.url}/ready", timeout=5.0)
+            if answer.status_code == 200 or not must_be_ready:
+                return
+            document: dict[str, Any] = answer.json()
+            reason = str(document.get("detail", answer.text))
+        except (httpx.HTTPError, ValueError):
+            pass
+        time.sleep(0.1)
+    raise ServiceError(f"the service is not ready after {READY_TIMEOUT_S:.0f} s: {reason}; see {service.output}")
+
+
+def _last_lines(path: Path, n: int = 12) -> str:
+    try:
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-n:])
+    except OSError:
+        return ""
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return found
+
+
+def _pid(child: Child) -> int:
+    if child.process is None:
+        raise ServiceError(f"{child.name} is being started again; try in a moment")
+    return child.process.pid

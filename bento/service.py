@@ -1,0 +1,62 @@
+"""The BentoML service: mounts the application of the configured use case and opens one worker a process.
+
+``bentoml serve bento.service:ShadowPredictor``. Upstream: settings. Downstream: callers, through ``bento.app``.
+BentoML's request spans cost about 40 % of a worker's time even when not sampled, and its traffic metrics about 18 %:
+requests of the contract go past the first unless an exporter is set; ``bento.metrics`` replaces the second.
+"""
+
+import os
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import bentoml
+from _bentoml_sdk import Service  # type: ignore[import-untyped]  # the class that bentoml.service makes
+from starlette.types import ASGIApp
+
+from bento.app import Shortcut, Site, build_app, build_endpoints
+from bento.package import seed_from_package, with_packaged_use_case
+from bento.worker import Worker
+from shadow_platform.settings import load_settings
+from shadow_platform.use_cases import load_use_case
+
+SETTINGS = with_packaged_use_case(load_settings())
+USE_CASE = load_use_case(SETTINGS.shadow_use_case)
+SITE = Site()
+ENDPOINTS = build_endpoints(USE_CASE, SETTINGS, SITE)
+IS_TRACED = SETTINGS.otel_exporter_otlp_endpoint is not None
+
+
+class ContractService(Service[Any]):  # type: ignore[misc]
+    """A BentoML service whose contract routes are answered without its middlewares, unless requests are traced."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """BentoML's application behind the shortcut."""
+        application: ASGIApp = super().to_asgi(is_main)
+        return application if IS_TRACED else Shortcut(ENDPOINTS, application)
+
+
+@bentoml.asgi_app(build_app(ENDPOINTS, SITE), path="/")
+@bentoml.service(
+    name="shadow_predictor",
+    service_class=ContractService,
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={} if IS_TRACED else {"excluded_urls": ".*"},
+)
+class ShadowPredictor:
+    """Answers from the champion; see ``/docs``."""
+
+    def __init__(self) -> None:
+        seed_from_package(SETTINGS.layout)
+        self.worker = Worker(SETTINGS, USE_CASE)
+        self.worker.start()
+        SITE.worker = self.worker
+
+    def __is_ready__(self) -> bool:
+        return self.worker.readiness()[0]
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Flush the log."""
+        self.worker.stop()

@@ -1,0 +1,19 @@
+"""Shadow Platform: replace tabular models in production safely, on evidence.
+
+Nothing lives here but the version and the switches that keep every tool we start from phoning home.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# Read by the tools at import time, so they must stand before any of them is imported.
+for _switch, _off in {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+    "FEAST_USAGE": "False",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}.items():
+    os.environ.setdefault(_switch, _off)

@@ -1,0 +1,56 @@
+"""The deployment manifest as a file: read whole, replaced whole.
+
+Upstream: ``transitions`` and the Bento's package write it. Downstream: serving workers and the shadow worker watch it.
+"""
+
+import os
+from pathlib import Path
+
+import uuid_utils
+from pydantic import ValidationError
+
+from shadow_platform.contracts.deployment import DeploymentManifest
+from shadow_platform.contracts.errors import RegistryError
+from shadow_platform.contracts.verdicts import Frozen
+
+
+def read_manifest(path: Path) -> DeploymentManifest | None:
+    """The manifest in force, ``None`` when nothing was deployed yet; raises ``RegistryError`` when unreadable."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RegistryError(f"deployment manifest {path}: cannot be read ({error.strerror}); check the disk") from error
+    try:
+        return DeploymentManifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RegistryError(
+            f"deployment manifest {path}: {first['msg']} at {'.'.join(map(str, first['loc'])) or 'top level'}; "
+            "remove the file and deploy again (`shadow rollback` or `shadow promote`)"
+        ) from error
+
+
+def write_manifest(path: Path, manifest: DeploymentManifest) -> None:
+    """Replace the manifest atomically and durably."""
+    write_atomic(path, manifest)
+
+
+def write_atomic(path: Path, value: Frozen) -> None:
+    """Replace a file by a value as JSON, durably and never in part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{uuid_utils.uuid7()}")
+    try:
+        with beside.open("xb") as file:
+            file.write(value.model_dump_json(indent=2).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

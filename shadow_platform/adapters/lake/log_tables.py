@@ -1,0 +1,166 @@
+"""From append-only log to table: reads log segments with explicit types and gives the rows of one request day.
+
+Belongs here: how a log record's fields become a table's columns, and which segments can hold a day. Does not belong
+here: writing the table. Upstream: the log of the serving process and of the shadow worker. Downstream: ``Lake``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from shadow_platform.adapters.lake.parquet import connection, identifier, literal
+from shadow_platform.contracts.errors import LakeError
+from shadow_platform.contracts.records import SCHEMA_VERSION
+from shadow_platform.contracts.tables import PREDICTIONS, SHADOW_COMPARISONS, TableSchema
+
+# A clock of a serving machine may run ahead of another by less than this.
+CLOCK_TOLERANCE = timedelta(days=1)
+_ANSWER = 'STRUCT(probability DOUBLE, prediction BOOLEAN, latency_ms DOUBLE, model_version VARCHAR, "error" VARCHAR)'
+
+
+@dataclass(frozen=True, slots=True)
+class LogTable:
+    """How one stream becomes one table.
+
+    Attributes:
+        fields: field of the record -> DuckDB type.
+        derived: column of the table -> SQL over the fields, where it is not a field of the same name.
+        required: fields without which a line is unreadable. A field of the wrong type reads as NULL.
+        prefer: which of several records of one key stands; earlier in the order wins.
+    """
+
+    schema: TableSchema
+    pattern: str
+    fields: Mapping[str, str]
+    required: tuple[str, ...]
+    derived: Mapping[str, str]
+    prefer: str
+
+
+PREDICTION_LOG = LogTable(
+    PREDICTIONS,
+    "dt=*/hour=*/*.jsonl",
+    {
+        "request_id": "VARCHAR",
+        "use_case": "VARCHAR",
+        "subject_id": "VARCHAR",
+        "requested_at": "TIMESTAMPTZ",
+        "logged_at": "TIMESTAMPTZ",
+        "features": "JSON",
+        "feature_sources": 'STRUCT(request INTEGER, "online" INTEGER, imputed INTEGER)',
+        "feature_age_s": "DOUBLE",
+        "model_version": "VARCHAR",
+        "bundle_hash": "VARCHAR",
+        "variant": "VARCHAR",
+        "propensity": "DOUBLE",
+        "probability": "DOUBLE",
+        "prediction": "BOOLEAN",
+        "threshold": "DOUBLE",
+        "latency_ms": "DOUBLE",
+    },
+    (
+        *("request_id", "use_case", "subject_id", "requested_at", "logged_at", "features", "feature_sources"),
+        *("model_version", "bundle_hash", "variant", "propensity", "probability", "prediction", "threshold"),
+    ),
+    {
+        "features_from_request": "feature_sources.request",
+        "features_from_online": 'feature_sources."online"',
+        "features_imputed": "feature_sources.imputed",
+    },
+    "logged_at",
+)
+SHADOW_LOG = LogTable(
+    SHADOW_COMPARISONS,
+    "challenger=*/dt=*/hour=*/*.jsonl",
+    {
+        "request_id": "VARCHAR",
+        "use_case": "VARCHAR",
+        "subject_id": "VARCHAR",
+        "requested_at": "TIMESTAMPTZ",
+        "compared_at": "TIMESTAMPTZ",
+        "outcome": "VARCHAR",
+        "drop_reason": "VARCHAR",
+        "champion": _ANSWER,
+        "challenger": _ANSWER,
+        "probability_diff": "DOUBLE",
+        "prediction_match": "BOOLEAN",
+        "is_replay": "BOOLEAN",
+    },
+    (
+        *("request_id", "use_case", "subject_id", "requested_at", "compared_at", "outcome"),
+        *("champion.model_version", "challenger.model_version"),
+    ),
+    {
+        "champion_version": "champion.model_version",
+        "champion_probability": "champion.probability",
+        "champion_prediction": "champion.prediction",
+        "champion_latency_ms": "champion.latency_ms",
+        "challenger_version": "challenger.model_version",
+        "challenger_probability": "challenger.probability",
+        "challenger_prediction": "challenger.prediction",
+        "challenger_latency_ms": "challenger.latency_ms",
+        "challenger_error": 'challenger."error"',
+    },
+    # A replay that compared what was dropped live is the better record of the same request.
+    "list_position(['compared', 'failed', 'dropped'], outcome), compared_at",
+)
+
+
+def read_day(log: LogTable, root: Path, use_case: str, day: date) -> tuple[pd.DataFrame, int]:
+    """Rows of one request day in the table's schema, one a key, and the number of unreadable lines met.
+
+    Unreadable lines (bad JSON, wrong types, another ``schema_version``) cannot be given a day: they are counted over
+    every segment that was read.
+
+    Raises:
+        LakeError: a segment cannot be read at all.
+    """
+    start = datetime.combine(day, time.min, tzinfo=UTC)
+    columns = ", ".join(
+        f"CAST({log.derived.get(c.name, identifier(c.name))} AS {c.type}) AS {identifier(c.name)}"
+        for c in log.schema.columns
+    )
+    key = ", ".join(identifier(name) for name in log.schema.key)
+    with connection() as con:
+        try:
+            con.execute(
+                f"""CREATE TEMP TABLE lines AS
+                WITH parsed AS ({_parsed(log, _segments(root, log.pattern, day))})
+                SELECT * FROM parsed WHERE NOT is_readable
+                OR (use_case = $use_case AND requested_at >= $start AND requested_at < $end)""",
+                {"use_case": use_case, "start": start, "end": start + timedelta(days=1)},
+            )
+            rows = con.execute(
+                f"""SELECT {columns} FROM lines WHERE is_readable
+                QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {log.prefer}) = 1
+                ORDER BY requested_at, {key}"""
+            ).df()
+            bad = con.execute("SELECT count(*) FROM lines WHERE NOT is_readable").fetchone()
+        except duckdb.Error as error:
+            raise LakeError(f"log below {root} could not be read: {error}; move the named segment away") from error
+    return rows, int(bad[0]) if bad else 0
+
+
+def _parsed(log: LogTable, segments: Sequence[Path]) -> str:
+    fields = {**log.fields, "schema_version": "INTEGER"}
+    if not segments:
+        typed = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in fields.items())
+        return f"SELECT {typed}, true AS is_readable WHERE false"
+    names = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in fields.items())
+    paths = ", ".join(literal(str(segment)) for segment in segments)
+    is_complete = " AND ".join(f"{name} IS NOT NULL" for name in log.required)
+    # With ignore_errors a line that does not parse becomes a row of NULLs, which is how it is recognised.
+    return f"""SELECT *, coalesce({is_complete} AND schema_version = {SCHEMA_VERSION}, false) AS is_readable
+        FROM read_json([{paths}], format = 'newline_delimited', ignore_errors = true, columns = {{{names}}},
+        hive_partitioning = false)"""
+
+
+def _segments(root: Path, pattern: str, day: date) -> list[Path]:
+    """Segments appended on or after the day: no request is answered before it is made."""
+    first = (day - CLOCK_TOLERANCE).isoformat()
+    found = (path for path in root.glob(pattern) if path.parents[1].name.removeprefix("dt=") >= first)
+    return sorted(path for path in found if path.stat().st_size > 0)

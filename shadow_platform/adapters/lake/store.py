@@ -1,0 +1,308 @@
+"""The lake's entry: events, features and tables of a use case, by name and day.
+
+Belongs here: which file a partition is, and what its columns must be. Does not belong here: what rows mean, and which
+day is due. Upstream: contracts, layout. Downstream: every asset, through ``PlatformResource.lake()``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from shadow_platform.adapters.lake import log_tables, raw, warehouse
+from shadow_platform.adapters.lake.parquet import (
+    check_columns,
+    connection,
+    fetch,
+    files_relation,
+    identifier,
+    read_frame,
+    write_frame,
+)
+from shadow_platform.contracts.errors import LakeError
+from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.tables import TABLES, TableSchema
+from shadow_platform.contracts.use_case import EventKind, FeatureView, UseCase
+
+LOCK_TIMEOUT_S = 60.0
+_DUCKDB_TYPES = {
+    "float64": "DOUBLE",
+    "float32": "FLOAT",
+    "int64": "BIGINT",
+    "int32": "INTEGER",
+    "int16": "SMALLINT",
+    "int8": "TINYINT",
+    "bool": "BOOLEAN",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+}
+
+
+class Lake:
+    """Parquet files below one home folder. Holds nothing open between calls; safe in threads and processes.
+
+    A use case, kind or view may be given by value or by name; by value, its declared types are enforced.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def land_raw(self, uc: UseCase | str, kind: EventKind | str, day: date, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Write a raw event file unless one lies there already; returns whether it was written.
+
+        Raises:
+            EventFileError: the rows are not JSON-ready, or the disk refuses.
+        """
+        path = self.layout.raw_events(_name(uc), _name(kind), day)
+        if path.exists():
+            return False
+        raw.write_rows(path, rows)
+        return True
+
+    def read_raw(self, uc: UseCase | str, kind: EventKind | str, day: date) -> bytes:
+        """Content of a raw event file; raises ``EventFileError`` when it is missing."""
+        return raw.read_bytes(self.layout.raw_events(_name(uc), _name(kind), day))
+
+    def write_events(self, uc: UseCase | str, kind: EventKind | str, day: date, df: pd.DataFrame) -> int:
+        """Replace the validated events of one kind and receipt day; returns the number of rows.
+
+        Raises:
+            LakeError: columns or types differ from the kind's schema.
+        """
+        name = _name(kind)
+        path = self.layout.events(_name(uc), name, day)
+        return write_frame(path, df, self._event_types(uc, kind), f"events {_name(uc)}/{name} of {day}")
+
+    def write_features(self, uc: UseCase | str, view: FeatureView | str, day: date, df: pd.DataFrame) -> int:
+        """Replace the feature rows of one view whose ``event_at`` lies in a UTC day.
+
+        Raises:
+            LakeError: columns differ from the view's declaration, or ``(join key, event_at)`` is not unique.
+        """
+        name = _name(view)
+        types = self._feature_types(uc, view)
+        key = list(types)[:2] if types else []
+        path = self.layout.features(_name(uc), name, day)
+        return write_frame(path, df, types, f"features {_name(uc)}/{name} of {day}", key)
+
+    def event_days(self, uc: UseCase | str, kind: EventKind | str) -> list[date]:
+        """Receipt days that have a partition, in order."""
+        return _days(self.layout.events(_name(uc), _name(kind)))
+
+    def feature_days(self, uc: UseCase | str, view: FeatureView | str) -> list[date]:
+        """Days that have a partition, in order."""
+        return _days(self.layout.features(_name(uc), _name(view)))
+
+    def read_features(
+        self, uc: UseCase | str, view: FeatureView | str, start: date | None = None, end: date | None = None
+    ) -> pd.DataFrame:
+        """Feature rows of the days in ``[start, end)``."""
+        files = [
+            self.layout.features(_name(uc), _name(view), day)
+            for day in self.feature_days(uc, view)
+            if (start is None or day >= start) and (end is None or day < end)
+        ]
+        types = self._feature_types(uc, view)
+        if not files and types is None:
+            raise LakeError(
+                f"features {_name(uc)}/{_name(view)} have no partition in [{start}, {end}); make them first"
+            )
+        return read_frame(files, types)
+
+    def events_sql(
+        self,
+        sql: str,
+        uc: UseCase | str,
+        kinds: Sequence[EventKind | str],
+        params: Mapping[str, Any] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        extra: Mapping[str, pd.DataFrame] | None = None,
+    ) -> pd.DataFrame:
+        """Result of a query over one view a kind, named as the kind, and the frames in ``extra``.
+
+        Args:
+            params: values of ``$name`` in the query; those it does not mention are left out.
+            start, end: only partitions of receipt days that overlap ``[start, end]`` are read. The query itself must
+                compare ``received_at``, because partitions are whole days.
+
+        Raises:
+            LakeError: the query fails, or a kind given by name alone has no file to take its columns from.
+        """
+        with connection() as con:
+            for kind in (kind for kind in kinds if re.search(rf"\b{re.escape(_name(kind))}\b", sql)):
+                files = [
+                    self.layout.events(_name(uc), _name(kind), day)
+                    for day in self.event_days(uc, kind)
+                    if (start is None or day >= _utc_day(start)) and (end is None or day <= _utc_day(end))
+                ]
+                types = self._event_types(uc, kind)
+                if not files and types is None:
+                    raise LakeError(f"events {_name(uc)}/{_name(kind)} have no partition; materialize them first")
+                con.execute(f"CREATE TEMP VIEW {identifier(_name(kind))} AS {files_relation(files, types)}")
+            for name, frame in (extra or {}).items():
+                con.register(name, frame)
+            return fetch(con, sql, _mentioned(sql, params or {}))
+
+    def write_table(self, schema: TableSchema, uc: UseCase | str, day: date, df: pd.DataFrame) -> int:
+        """Replace one daily partition of a table; returns the number of rows. No rows make an empty file.
+
+        Raises:
+            LakeError: columns, types, key, use case or day contradict the schema.
+        """
+        what = f"table {schema.name}, {_name(uc)}, {day}"
+        types = _table_types(schema)
+        check_columns(df, types, what)
+        _check_partition(schema, _name(uc), day, df, what)
+        with self._lock(schema, uc, day):
+            return write_frame(self.layout.table(schema.name, _name(uc), day), df, types, what, schema.key)
+
+    def append_rows(self, schema: TableSchema, uc: UseCase | str, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Merge rows into the partitions of their ``time_column``; an equal key replaces. Returns the number given.
+
+        Raises:
+            LakeError: as ``write_table``; rows of other days may then already be merged, and a repeat is harmless.
+        """
+        if not rows:
+            return 0
+        types = _table_types(schema)
+        df = pd.DataFrame.from_records([dict(row) for row in rows])
+        check_columns(df, types, f"table {schema.name}, {_name(uc)}")
+        days = pd.to_datetime(df[schema.time_column], utc=True, format="ISO8601").dt.date
+        for day, part in df.groupby(days):
+            self._merge(schema, uc, day, part)
+        return len(rows)
+
+    def read_table(
+        self, schema: TableSchema, uc: UseCase | str, start: date | None = None, end: date | None = None
+    ) -> pd.DataFrame:
+        """Rows of the partitions in ``[start, end)`` in the schema's columns, also when there is no file."""
+        folder = self.layout.tables / schema.name / f"use_case={_name(uc)}"
+        files = [
+            self.layout.table(schema.name, _name(uc), day)
+            for day in _days(folder)
+            if (start is None or day >= start) and (end is None or day < end)
+        ]
+        return read_frame(files, _table_types(schema))
+
+    def table_days(self, schema: TableSchema, uc: UseCase | str) -> list[date]:
+        """Days of a table that have a partition, in order."""
+        return _days(self.layout.tables / schema.name / f"use_case={_name(uc)}")
+
+    def sql(self, query: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Result of a query over the tables, named as in the warehouse, of all use cases."""
+        with connection() as con:
+            warehouse.create_views(con, self.layout, TABLES)
+            return fetch(con, query, params)
+
+    def publish_warehouse(self) -> Path:
+        """Replace ``warehouse.duckdb``; returns its path."""
+        warehouse.publish(self.layout, TABLES)
+        return self.layout.warehouse
+
+    def ingest_predictions(self, uc: UseCase | str, day: date) -> tuple[pd.DataFrame, int]:
+        """Logged predictions requested on a UTC day, as ``predictions`` rows, and the number of unreadable lines."""
+        root = self.layout.log("predictions", _name(uc))
+        return log_tables.read_day(log_tables.PREDICTION_LOG, root, _name(uc), day)
+
+    def ingest_shadow(self, uc: UseCase | str, day: date) -> tuple[pd.DataFrame, int]:
+        """Logged comparisons of requests of a UTC day, as ``shadow_comparisons`` rows, and unreadable lines."""
+        root = self.layout.log("shadow", _name(uc))
+        return log_tables.read_day(log_tables.SHADOW_LOG, root, _name(uc), day)
+
+    def write_frame(self, uc: UseCase | str, fingerprint: str, df: pd.DataFrame) -> Path:
+        """Keep the exact frame of a training under its fingerprint; returns its path."""
+        path = self.layout.frame(_name(uc), fingerprint)
+        write_frame(path, df, None, f"frame {fingerprint}")
+        return path
+
+    def read_frame(self, uc: UseCase | str, fingerprint: str) -> pd.DataFrame:
+        """The frame of a training by its fingerprint; raises ``LakeError`` when there is none."""
+        path = self.layout.frame(_name(uc), fingerprint)
+        if not path.exists():
+            raise LakeError(
+                f"frame {fingerprint!r} of {_name(uc)} does not exist at {path}; materialize training_frame"
+            )
+        return read_frame([path])
+
+    def _merge(self, schema: TableSchema, uc: UseCase | str, day: date, rows: pd.DataFrame) -> None:
+        types = _table_types(schema)
+        path = self.layout.table(schema.name, _name(uc), day)
+        what = f"table {schema.name}, {_name(uc)}, {day}"
+        _check_partition(schema, _name(uc), day, rows, what)
+        with self._lock(schema, uc, day):
+            write_frame(path, rows, types, what, schema.key, keep_others=True)
+
+    def _lock(self, schema: TableSchema, uc: UseCase | str, day: date) -> FileLock:
+        path = self.layout.locks(f"tables/{schema.name}/{_name(uc)}/{day}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path, timeout=LOCK_TIMEOUT_S)
+
+    @staticmethod
+    def _event_types(uc: UseCase | str, kind: EventKind | str) -> dict[str, str] | None:
+        if isinstance(kind, str):
+            kind = next((k for k in uc.events if k.name == kind), kind) if isinstance(uc, UseCase) else kind
+        if isinstance(kind, str):
+            return None
+        return {name: _duckdb_type(str(column.dtype)) for name, column in kind.schema.columns.items()}
+
+    @staticmethod
+    def _feature_types(uc: UseCase | str, view: FeatureView | str) -> dict[str, str] | None:
+        if isinstance(uc, str):
+            return None
+        declared = next((v for v in uc.views if v.name == _name(view)), None)
+        if declared is None:
+            known = ", ".join(v.name for v in uc.views)
+            raise LakeError(f"view {_name(view)!r} is unknown in use case {uc.name!r}; known: {known}")
+        features = uc.view_features(declared.name)
+        return {
+            declared.entity: "VARCHAR",
+            "event_at": "TIMESTAMPTZ",
+            "created_at": "TIMESTAMPTZ",
+            **{f.name: "DOUBLE" if f.kind == "numeric" else "VARCHAR" for f in features},
+        }
+
+
+def _name(value: UseCase | EventKind | FeatureView | str) -> str:
+    return value if isinstance(value, str) else value.name
+
+
+def _duckdb_type(dtype: str) -> str:
+    lowered = dtype.lower()
+    if lowered.startswith("datetime64"):
+        return "TIMESTAMPTZ" if "," in lowered else "TIMESTAMP"
+    return _DUCKDB_TYPES.get(lowered, "VARCHAR")
+
+
+def _table_types(schema: TableSchema) -> dict[str, str]:
+    return {column.name: column.type for column in schema.columns}
+
+
+def _days(folder: Path) -> list[date]:
+    return sorted(date.fromisoformat(path.parent.name.removeprefix("dt=")) for path in folder.glob("dt=*/data.parquet"))
+
+
+def _utc_day(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()
+
+
+def _mentioned(sql: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if re.search(rf"\${re.escape(name)}\b", sql)}
+
+
+def _check_partition(schema: TableSchema, uc: str, day: date, df: pd.DataFrame, what: str) -> None:
+    """The end of a day may be written with the day: a window that ends with it has this as its time."""
+    foreign = sorted(set(df["use_case"]) - {uc})
+    if foreign:
+        raise LakeError(f"{what}: rows of use case {foreign} do not belong here; write them under their own name")
+    moments = pd.to_datetime(df[schema.time_column], utc=True, format="ISO8601")
+    start = pd.Timestamp(datetime.combine(day, time.min, tzinfo=UTC))
+    outside = moments[~((moments >= start) & (moments <= start + timedelta(days=1)))]
+    if not outside.empty:
+        raise LakeError(
+            f"{what}: {schema.time_column} {outside.iloc[0]} lies outside the day; write the row to its own day"
+        )

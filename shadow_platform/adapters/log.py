@@ -1,0 +1,310 @@
+"""Append-only logs as JSON-lines segment files: one write a record, one new segment a process start and hour.
+
+Belongs here: the file formats of the prediction, shadow and transition logs, appending, tailing, decoding one line.
+Does not belong here: what a record means, and turning closed hours into tables (adapters.lake).
+Upstream: serving workers, the shadow worker, promotion. Downstream: the shadow worker, the lake, the service's views.
+
+A segment is ``<root>/dt=YYYY-MM-DD/hour=HH/<pid>-<uuid7>.jsonl``; day and hour are the wall clock of the append, so
+that hours close. A line appended behind a torn one destroys both, hence a segment that failed once is never used again.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uuid_utils
+
+from shadow_platform.contracts.errors import LogError
+from shadow_platform.contracts.ports import LoggedLine
+from shadow_platform.contracts.records import ModelAnswer, PredictionRecord, ShadowRecord, SourceOffset
+
+HOUR_S = 3600
+SETTLED_AFTER_S = 120.0
+"""An hour that ended this long ago gets no more lines, so that its list of segments may be remembered."""
+READ_BYTES = 1 << 20
+TAIL_BYTES = 1 << 16
+
+Clock = Callable[[], float]
+
+
+class FileLogSink:
+    """Appends to a segment of its own. Safe to share between threads of one process.
+
+    Args:
+        root: folder of the log; created when first needed.
+        clock: wall clock, seconds since the epoch.
+    """
+
+    def __init__(self, root: Path, clock: Clock = time.time) -> None:
+        self._root = root
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._fd: int | None = None
+        self._path = root
+        self._size = 0
+        self._hour = -1
+
+    def append(self, record: object) -> None:
+        """Append one record with one write before returning; raises ``LogError``."""
+        self._write(_encode(record))
+
+    def append_many(self, records: Sequence[object]) -> None:
+        """Append a batch with one write, all or nothing; raises ``LogError``."""
+        if records:
+            self._write(b"".join([_encode(record) for record in records]))
+
+    def sync(self) -> None:
+        """Flush what was appended to the device; raises ``LogError``."""
+        with self._lock:
+            try:
+                descriptor = None if self._fd is None else os.dup(self._fd)
+            except OSError as error:
+                raise self._failure(error) from error
+        if descriptor is None:
+            return
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise self._failure(error) from error
+        finally:
+            os.close(descriptor)
+
+    def check(self) -> None:
+        """Prove that a record could be appended now, by writing and removing a small file; raises ``LogError``."""
+        probe = self._root / f".probe-{os.getpid()}-{uuid_utils.uuid7()}"
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.write_bytes(b"\n" * 1024)
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Sync and release; a later append opens a new segment."""
+        try:
+            self.sync()
+        finally:
+            with self._lock:
+                self._release()
+
+    def _write(self, data: bytes) -> None:
+        with self._lock:
+            hour = int(self._clock() // HOUR_S)
+            try:
+                if self._fd is None or hour != self._hour:
+                    self._open(hour)
+                assert self._fd is not None
+                written = os.write(self._fd, data)
+            except OSError as error:
+                self._abandon()
+                raise self._failure(error) from error
+            if written != len(data):
+                self._abandon()
+                raise LogError(
+                    f"log {self._root}: only {written} of {len(data)} bytes could be appended; "
+                    "free space on the device or raise the quota"
+                )
+            self._size += written
+
+    def _open(self, hour: int) -> None:
+        self._release()
+        at = datetime.fromtimestamp(hour * HOUR_S, UTC)
+        folder = self._root / f"dt={at:%Y-%m-%d}" / f"hour={at:%H}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{os.getpid()}-{uuid_utils.uuid7()}.jsonl"
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = 0
+        self._hour = hour
+
+    def _abandon(self) -> None:
+        """Cut the torn tail off, so that nothing refused is read later, and leave the segment for good."""
+        if self._fd is None:
+            return
+        try:
+            os.ftruncate(self._fd, self._size)
+            if self._size == 0:
+                self._path.unlink(missing_ok=True)
+        except OSError:
+            pass  # readers stop at the torn tail by themselves
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._fd is not None:
+            descriptor, self._fd = self._fd, None
+            os.close(descriptor)
+
+    def _failure(self, error: OSError) -> LogError:
+        return LogError(
+            f"log {self._root}: cannot append ({error.strerror or error}); "
+            "free space on the device, or make the folder writable"
+        )
+
+
+class FileLogSource:
+    """Reads the segments below a root, oldest first. Holds no position: the caller does.
+
+    Args:
+        root: folder of the log; may not exist yet.
+        since: segments of hours that ended before this are left out; ``None`` reads all.
+        clock: wall clock, seconds since the epoch.
+    """
+
+    def __init__(self, root: Path, since: datetime | None = None, clock: Clock = time.time) -> None:
+        self._root = root
+        self._first_hour = None if since is None else since.astimezone(UTC).strftime("dt=%Y-%m-%d/hour=%H")
+        self._clock = clock
+        self._settled: dict[str, list[tuple[str, int]]] = {}
+
+    def read(self, after: Mapping[str, int], limit: int | None = None) -> Iterator[LoggedLine]:
+        """Complete lines behind ``after`` (segment -> byte offset already consumed), without their line ends."""
+        left = limit
+        for segment, size in self.segments():
+            start = after.get(segment, 0)
+            if size <= start:
+                continue
+            for line in self._lines(segment, start):
+                if left is not None:
+                    if left == 0:
+                        return
+                    left -= 1
+                yield line
+
+    def tail(self, limit: int) -> list[bytes]:
+        """The last ``limit`` complete lines, newest last; lines of parallel segments stay together."""
+        newest: list[bytes] = []
+        for segment, _ in reversed(self.segments()):
+            if len(newest) >= limit:
+                break
+            newest = _last_lines(self._root / segment, limit - len(newest)) + newest
+        return newest
+
+    def segments(self) -> list[tuple[str, int]]:
+        """Segments relative to the root with their sizes in bytes, oldest first."""
+        found: list[tuple[str, int]] = []
+        for day in _folders(self._root, "dt="):
+            for hour in _folders(self._root / day, "hour="):
+                name = f"{day}/{hour}"
+                if self._first_hour is None or name >= self._first_hour:
+                    found.extend(self._segments_of(name))
+        return found
+
+    def _segments_of(self, hour: str) -> list[tuple[str, int]]:
+        known = self._settled.get(hour)
+        if known is not None:
+            return known
+        is_settled = self._is_settled(hour)
+        try:
+            with os.scandir(self._root / hour) as entries:
+                found = [(f"{hour}/{e.name}", e.stat().st_size) for e in entries if e.name.endswith(".jsonl")]
+        except FileNotFoundError:
+            return []
+        found.sort(key=lambda item: item[0].rpartition("/")[2].partition("-")[2])
+        if is_settled:
+            self._settled[hour] = found
+        return found
+
+    def _is_settled(self, hour: str) -> bool:
+        try:
+            start = datetime.strptime(hour, "dt=%Y-%m-%d/hour=%H").replace(tzinfo=UTC)
+        except ValueError:
+            return False
+        return self._clock() > start.timestamp() + HOUR_S + SETTLED_AFTER_S
+
+    def _lines(self, segment: str, start: int) -> Iterator[LoggedLine]:
+        try:
+            with (self._root / segment).open("rb", buffering=0) as file:
+                file.seek(start)
+                end, pending = start, b""
+                while block := file.read(READ_BYTES):
+                    *lines, pending = (pending + block).split(b"\n")
+                    for line in lines:
+                        end += len(line) + 1
+                        yield LoggedLine(line, SourceOffset(segment, end))
+        except FileNotFoundError:
+            return
+
+
+def _encode(record: object) -> bytes:
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _folders(parent: Path, prefix: str) -> list[str]:
+    try:
+        with os.scandir(parent) as entries:
+            return sorted(entry.name for entry in entries if entry.name.startswith(prefix))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _last_lines(path: Path, limit: int) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            position, data = file.seek(0, os.SEEK_END), b""
+            while position and data.count(b"\n") <= limit:
+                step = min(TAIL_BYTES, position)
+                position -= step
+                file.seek(position)
+                data = file.read(step) + data
+    except FileNotFoundError:
+        return []
+    lines = data.split(b"\n")[:-1]
+    return lines[-limit:] if position == 0 else lines[1:][-limit:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    prediction: frozenset[str]
+    shadow: frozenset[str]
+    answer: frozenset[str]
+
+
+_KNOWN = _Known(
+    frozenset(field.name for field in fields(PredictionRecord)),
+    frozenset(field.name for field in fields(ShadowRecord)),
+    frozenset(field.name for field in fields(ModelAnswer)),
+)
+
+
+def _loads(payload: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise LogError(f"log line {payload[:80]!r} is not JSON ({error}); it is left out") from error
+    if not isinstance(value, dict):
+        raise LogError(f"log line {payload[:80]!r} is not an object; it is left out")
+    return value
+
+
+def _only(known: frozenset[str], value: dict[str, Any]) -> dict[str, Any]:
+    """Leave out fields of a later schema version."""
+    return value if value.keys() <= known else {name: value[name] for name in value.keys() & known}
+
+
+def decode_prediction(payload: bytes) -> PredictionRecord:
+    """One line of the prediction log; raises ``LogError`` when it is none."""
+    value = _loads(payload)
+    try:
+        return PredictionRecord(**_only(_KNOWN.prediction, value))
+    except TypeError as error:
+        raise LogError(f"log line {payload[:80]!r} is no prediction record ({error}); it is left out") from error
+
+
+def decode_shadow(payload: bytes) -> ShadowRecord:
+    """One line of the shadow log; raises ``LogError`` when it is none."""
+    value = _loads(payload)
+    try:
+        value["champion"] = ModelAnswer(**_only(_KNOWN.answer, value["champion"]))
+        value["challenger"] = ModelAnswer(**_only(_KNOWN.answer, value["challenger"]))
+        value["source"] = SourceOffset(value["source"]["segment"], value["source"]["end"])
+        return ShadowRecord(**_only(_KNOWN.shadow, value))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise LogError(f"log line {payload[:80]!r} is no shadow record ({error}); it is left out") from error

@@ -1,0 +1,134 @@
+"""Performance stage: how well champion and challengers did each day, on matured labels and without.
+
+Upstream: predictions, shadow_comparisons, labels, bundles. Downstream: performance sensor, warehouse.
+"""
+
+from datetime import datetime
+
+import dagster as dg
+import pandas as pd
+
+from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.contracts.tables import LABELS, PERFORMANCE_DAILY, PREDICTIONS, SHADOW_COMPARISONS
+from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.domain.estimation import Calibrator, fit_calibrator, performance_by_day
+from shadow_platform.domain.labels import matured_cohort
+from shadow_platform.partitions import moment
+from shadow_platform.resources import PlatformResource
+
+
+class PerformanceConfig(dg.Config):
+    """When to judge.
+
+    Attributes:
+        as_of: ISO 8601 time; labels known later are not used. Default: now.
+        first_day: first request day to judge, ISO date. Default: all.
+    """
+
+    as_of: str | None = None
+    first_day: str | None = None
+
+
+def build_performance_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
+    """Assets of the performance stage."""
+
+    @dg.asset(
+        key=[use_case.name, "performance_daily"],
+        deps=[[use_case.name, name] for name in ("predictions", "shadow_comparisons", "labels")],
+        group_name="performance",
+        kinds={"scikitlearn", "parquet"},
+        owners=[use_case.owner],
+        code_version="1",
+    )
+    def performance_daily(
+        context: dg.AssetExecutionContext, config: PerformanceConfig, platform: PlatformResource
+    ) -> dg.MaterializeResult:
+        """Metrics of every model and request day; labels of immature cohorts are not used.
+
+        Grain: one row a request day, model version and role. Key: the same. Not partitioned: a later as_of replaces
+        a day's row. Estimated columns hold only if P(y|x) is stable.
+        """
+        as_of = moment(config.as_of)
+        judged = _judged(platform, use_case, as_of, config.first_day)
+        parts, uncalibrated = [], []
+        for (role, version), cohort in judged.groupby(["role", "model_version"]):
+            calibrator = _calibrator(platform, use_case, str(version))
+            if calibrator is None:
+                uncalibrated.append(str(version))
+            parts.append(performance_by_day(cohort, str(role), as_of, calibrator))
+        rows = (
+            pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(PERFORMANCE_DAILY.column_names))
+        )
+        platform.lake().append_rows(
+            PERFORMANCE_DAILY, use_case, [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+        )
+        if uncalibrated:
+            context.log.warning("no labelled evaluation rows for %s: scores taken as probabilities", uncalibrated)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(rows),
+                "labels_as_of": as_of.isoformat(),
+                "latest": dg.MetadataValue.md(_latest(rows)),
+            }
+        )
+
+    return [performance_daily]
+
+
+def _judged(platform: PlatformResource, use_case: UseCase, as_of: datetime, first_day: str | None) -> pd.DataFrame:
+    """Every answer of every model with ``role`` and the label of matured requests."""
+    lake = platform.lake()
+    start = datetime.fromisoformat(first_day).date() if first_day else None
+    predictions = lake.read_table(PREDICTIONS, use_case, start)
+    predictions = predictions[predictions["requested_at"] <= as_of]
+    comparisons = lake.read_table(SHADOW_COMPARISONS, use_case, start)
+    compared = comparisons[comparisons["outcome"].eq("compared") & (comparisons["requested_at"] <= as_of)]
+    columns = ["use_case", "request_id", "subject_id", "requested_at", "model_version", "probability", "prediction"]
+    shadowed = compared.rename(
+        columns={
+            "challenger_version": "model_version",
+            "challenger_probability": "probability",
+            "challenger_prediction": "prediction",
+        }
+    )
+    answers = pd.concat(
+        [
+            predictions[predictions["variant"].eq("champion")][columns].assign(role="champion"),
+            shadowed[columns].assign(role="challenger"),
+        ],
+        ignore_index=True,
+    )
+    labels = lake.read_table(LABELS, use_case, start)
+    matured = matured_cohort(answers, labels, as_of, use_case.label.horizon)
+    keys = ["request_id", "role", "model_version"]
+    return answers.merge(matured[[*keys, "label"]], on=keys, how="left")
+
+
+def _calibrator(platform: PlatformResource, use_case: UseCase, version: str) -> Calibrator | None:
+    """Calibration on the rows the model was evaluated on, which it was not fitted on; ``None`` when they are gone."""
+    try:
+        bundle = platform.bundle(use_case, version)
+        frame = platform.lake().read_frame(use_case, bundle.manifest.fingerprints["data"])
+    except (ShadowPlatformError, KeyError):
+        return None
+    manifest, at = bundle.manifest, frame["requested_at"]
+    rows = frame[(at >= manifest.evaluation_start) & (at < manifest.evaluation_end) & frame["label"].notna()]
+    matrix, _ = bundle.encode_frame(rows)
+    return fit_calibrator(bundle.predict(matrix), rows["label"].to_numpy(bool))
+
+
+def _latest(rows: pd.DataFrame) -> str:
+    """Last day with labels of each model as a markdown table."""
+    header = "| day | role | version | n | ROC-AUC | log loss | F1 | estimated F1, if P(y given x) is stable |\n"
+    labelled = rows[rows["n_labelled"] > 0].sort_values("day_at").groupby(["role", "model_version"]).tail(1)
+    lines = [
+        f"| {row['day_at']:%Y-%m-%d} | {row['role']} | {row['model_version']} | {row['n']} | "
+        f"{_number(row['roc_auc'])} | {_number(row['log_loss'])} | {_number(row['f1'])} | "
+        f"{_number(row['estimated_f1'])} |\n"
+        for row in labelled.to_dict("records")
+    ]
+    return "".join([header, "|---|---|---|---|---|---|---|---|\n", *lines])
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None or pd.isna(value) else f"{value:.4f}"

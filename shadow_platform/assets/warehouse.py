@@ -1,0 +1,46 @@
+"""Warehouse: the published tables as one DuckDB file that anyone may open while everything runs.
+
+Upstream: every table. Downstream: analysts, ``shadow sql``.
+"""
+
+import dagster as dg
+
+from shadow_platform.contracts.tables import TABLES
+from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.resources import PlatformResource
+
+UPSTREAM = (
+    "predictions",
+    "shadow_comparisons",
+    "shadow_comparison_hourly",
+    "labels",
+    "performance_daily",
+    "drift_verdict",
+    "gate_decision",
+    "model_transitions",
+)
+
+
+def build_warehouse_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
+    """Assets of the warehouse."""
+
+    @dg.asset(
+        key=[use_case.name, "warehouse"],
+        deps=[[use_case.name, name] for name in UPSTREAM],
+        group_name="warehouse",
+        kinds={"duckdb"},
+        owners=[use_case.owner],
+        code_version="1",
+        pool="warehouse",
+    )
+    def warehouse(platform: PlatformResource) -> dg.MaterializeResult:
+        """Views with comments over the Parquet files of all use cases, replaced atomically; holds no rows itself.
+
+        Grain: one view a table. Not partitioned.
+        """
+        path = platform.lake().publish_warehouse()
+        return dg.MaterializeResult(
+            metadata={"path": dg.MetadataValue.path(path), "tables": dg.MetadataValue.json([t.name for t in TABLES])}
+        )
+
+    return [warehouse]

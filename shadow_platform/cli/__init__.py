@@ -1,0 +1,175 @@
+"""The ``shadow`` command: one file a command group; each command asks the same code that assets and services use.
+
+Upstream: every room. Downstream: people and cron. A command prints one clear line for an expected error (exit 2).
+Modules are imported by the command that needs them, so that ``shadow --help`` answers at once.
+"""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shadow_platform.contracts.errors import ShadowPlatformError
+
+
+def default_use_case() -> str:
+    """``SHADOW_USE_CASE`` if it is installed, else the first use case that is."""
+    from shadow_platform.settings import load_settings
+    from shadow_platform.use_cases import use_case_names
+
+    wanted = load_settings().shadow_use_case
+    return wanted if ":" in wanted or wanted in use_case_names() else use_case_names()[0]
+
+
+UseCaseOption = Annotated[
+    str,
+    typer.Option("--use-case", "-u", default_factory=default_use_case, help="Name, or package.module:ATTRIBUTE."),
+]
+
+typer_app = typer.Typer(
+    name="shadow",
+    help="Replace tabular models in production safely: shadow, compare, decide on evidence, promote, roll back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="Versions in the registry, and how they came to serve.", no_args_is_help=True)
+typer_app.add_typer(models_app, name="models")
+
+
+def app() -> None:
+    """Run the command; an expected error is one line on stderr and exit code 2."""
+    try:
+        typer_app()
+    except ShadowPlatformError as error:
+        print(f"shadow: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@typer_app.command()
+def demo(
+    use_case: UseCaseOption,
+    home: Annotated[Path | None, typer.Option(help="Folder for everything it writes; default SHADOW_HOME.")] = None,
+) -> None:
+    """Play the whole loop on recorded traffic and say where to look. Run again, it continues."""
+    from shadow_platform.cli.demo import run_demo
+
+    run_demo(use_case, home)
+
+
+@typer_app.command()
+def serve(
+    use_case: UseCaseOption,
+    port: Annotated[int | None, typer.Option(help="Port of the HTTP API; default PORT or 8000.")] = None,
+    workers: Annotated[int, typer.Option(help="Serving processes.", min=1)] = 1,
+    shadow: Annotated[bool, typer.Option(help="Start the shadow worker as well.")] = True,
+) -> None:
+    """Answer requests with the champion; score each of them with the challengers in a process of its own."""
+    from shadow_platform.cli.service import serve_until_stopped
+
+    serve_until_stopped(use_case, port, workers, shadow)
+
+
+@typer_app.command()
+def traffic(
+    start: Annotated[datetime, typer.Option("--from", help="First request time (UTC).")],
+    end: Annotated[datetime, typer.Option("--to", help="End of the requests (UTC, exclusive).")],
+    use_case: UseCaseOption,
+    url: Annotated[str, typer.Option(help="Where the service answers.")] = "http://127.0.0.1:8000",
+    connections: Annotated[int, typer.Option(help="Requests in flight.", min=1)] = 16,
+    advance: Annotated[
+        bool, typer.Option("--advance/--no-advance", help="Bring the online store forward hour by hour.")
+    ] = True,
+) -> None:
+    """Send recorded requests to the service, each as if on its own day."""
+    from shadow_platform.cli.traffic import print_report, replay_traffic
+    from shadow_platform.use_cases import load_use_case
+
+    print_report(replay_traffic(load_use_case(use_case), start, end, url=url, connections=connections, advance=advance))
+
+
+@typer_app.command()
+def drift(
+    reference: Annotated[Path | None, typer.Option(help="CSV or Parquet; default DRIFT_REFERENCE_PATH.")] = None,
+    current: Annotated[Path | None, typer.Option(help="CSV or Parquet; default DRIFT_CURRENT_PATH.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Share of drifted features that fails on its own.")] = None,
+    simulate_drift: Annotated[float, typer.Option(help="Shift the current file by this many deviations.")] = 0.0,
+    output: Annotated[Path | None, typer.Option(help="Write the verdict as JSON.")] = None,
+) -> None:
+    """Compare two files. Exit 0: no drift, 1: drift, 2: could not tell or bad input."""
+    from shadow_platform.cli.drift import compare_files
+
+    raise typer.Exit(compare_files(reference, current, threshold, simulate_drift, output))
+
+
+@typer_app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Registry version to make champion.")],
+    reason: Annotated[str, typer.Option(help="Why; stored in the audit trail.")],
+    use_case: UseCaseOption,
+    evidence: Annotated[str | None, typer.Option(help="Gate decision it rests on.")] = None,
+) -> None:
+    """Make a version champion by hand; running services swap within seconds."""
+    from shadow_platform.cli.models import promote_version
+
+    promote_version(use_case, version, reason, evidence)
+
+
+@typer_app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; stored in the audit trail.")],
+    use_case: UseCaseOption,
+) -> None:
+    """Put the previous champion back; running services swap within seconds."""
+    from shadow_platform.cli.models import roll_back
+
+    roll_back(use_case, reason)
+
+
+@models_app.command("list")
+def models_list(use_case: UseCaseOption) -> None:
+    """Every version with its aliases, metrics and bundle."""
+    from shadow_platform.cli.models import list_versions
+
+    list_versions(use_case)
+
+
+@models_app.command("show")
+def models_show(version: Annotated[str, typer.Argument()], use_case: UseCaseOption) -> None:
+    """One version: metrics, fingerprints, tags."""
+    from shadow_platform.cli.models import show_version
+
+    show_version(use_case, version)
+
+
+@models_app.command("history")
+def models_history(use_case: UseCaseOption) -> None:
+    """Every change of an alias: who, when, why."""
+    from shadow_platform.cli.models import show_history
+
+    show_history(use_case)
+
+
+@typer_app.command()
+def sql(query: Annotated[str, typer.Argument(help="SQL over the tables of warehouse.duckdb.")]) -> None:
+    """Query the warehouse; it may stay open while everything runs."""
+    from shadow_platform.cli.inspect import run_sql
+
+    run_sql(query)
+
+
+@typer_app.command()
+def doctor(use_case: UseCaseOption) -> None:
+    """Check the set-up and say what to do about what is wrong."""
+    from shadow_platform.cli.inspect import examine
+
+    raise typer.Exit(examine(use_case))
+
+
+@typer_app.command()
+def ui(port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000) -> None:
+    """Open the Dagster UI and daemon on this home folder (the daemon runs the sensors that are switched on)."""
+    from shadow_platform.cli.service import run_dagster
+
+    run_dagster(port)

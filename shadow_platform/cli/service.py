@@ -1,0 +1,46 @@
+"""Commands that keep running: the service with its shadow worker, and the Dagster UI with its daemon.
+
+Upstream: bento.serve, definitions. Downstream: people; a supervisor restarts them in production.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import typer
+
+from shadow_platform.cli.runs import prepare_dagster_home
+from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.settings import load_settings
+from shadow_platform.use_cases import load_use_case
+
+
+def serve_until_stopped(use_case: str, port: int | None, workers: int, shadow: bool) -> None:
+    """Serve until SIGINT or SIGTERM, then drain; raises ``ShadowPlatformError`` when it does not become ready."""
+    from bento.serve import running_service
+
+    settings = load_settings()
+    load_use_case(use_case)
+    stop = {signal.SIGINT, signal.SIGTERM}
+    with running_service(settings, use_case, port or settings.port, workers, shadow=shadow) as service:
+        typer.echo(f"serving {use_case} at {service.url}, documents at {service.url}/docs; stop with Ctrl-C")
+        service.wait(stop)
+
+
+def run_dagster(port: int) -> None:
+    """Run ``dagster dev`` on the platform's instance until stopped."""
+    settings = load_settings()
+    prepare_dagster_home(settings.layout)
+    if find_spec("dagster_webserver") is None:
+        raise ShadowPlatformError("dagster-webserver is not installed; run `make setup`")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "shadow_platform.definitions", "-p", str(port)]
+    environment = {**os.environ, "SHADOW_HOME": str(settings.layout.home)}
+    typer.echo(f"Dagster UI at http://127.0.0.1:{port}; stop with Ctrl-C")
+    process = subprocess.Popen(command, env=environment)
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()

@@ -1,0 +1,92 @@
+"""Where everything lies below ``SHADOW_HOME``; the only place that spells a path.
+
+Upstream: settings. Downstream: adapters, bento, command line.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below one home folder. Creates nothing.
+
+    >>> Layout(Path("/data")).table("labels", "flights", date(2013, 3, 1)).as_posix()
+    '/data/tables/labels/use_case=flights/dt=2013-03-01/data.parquet'
+    """
+
+    home: Path
+
+    def raw_events(self, use_case: str, kind: str, day: date) -> Path:
+        """Raw event file of one kind and receipt day (JSON lines), as a source drops it."""
+        return self.home / "raw" / use_case / kind / f"dt={day}" / "events.jsonl"
+
+    def events(self, use_case: str, kind: str, day: date | None = None) -> Path:
+        """Validated events: the folder of a kind, or the Parquet file of one receipt day."""
+        folder = self.home / "lake" / "events" / use_case / kind
+        return folder if day is None else folder / f"dt={day}" / "data.parquet"
+
+    def features(self, use_case: str, view: str, day: date | None = None) -> Path:
+        """Feature rows: the folder of a view, or the Parquet file of one day of ``event_at``."""
+        folder = self.home / "lake" / "features" / use_case / view
+        return folder if day is None else folder / f"dt={day}" / "data.parquet"
+
+    def table(self, table: str, use_case: str, day: date) -> Path:
+        """Parquet file of one daily partition of a published table."""
+        return self.tables / table / f"use_case={use_case}" / f"dt={day}" / "data.parquet"
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the Parquet files behind ``warehouse.duckdb``."""
+        return self.home / "tables"
+
+    @property
+    def warehouse(self) -> Path:
+        """File of DuckDB views that analysts open."""
+        return self.home / "warehouse.duckdb"
+
+    def log(self, stream: str, use_case: str) -> Path:
+        """Root of an append-only log; ``stream`` is ``predictions``, ``shadow`` or ``transitions``."""
+        return self.home / "log" / stream / f"use_case={use_case}"
+
+    def frame(self, use_case: str, fingerprint: str) -> Path:
+        """Exact training frame, by fingerprint."""
+        return self.home / "frames" / use_case / f"{fingerprint}.parquet"
+
+    @property
+    def bundles(self) -> Path:
+        """Folder of bundles, one folder a hash."""
+        return self.home / "bundles"
+
+    @property
+    def bentos(self) -> Path:
+        """BentoML's own home: its store of built Bentos."""
+        return self.home / "bentoml"
+
+    def manifest(self, use_case: str) -> Path:
+        """Deployment manifest that serving workers watch."""
+        return self.home / "serving" / f"{use_case}.json"
+
+    def reports(self, use_case: str) -> Path:
+        """Folder of HTML reports and plots for people."""
+        return self.home / "reports" / use_case
+
+    def locks(self, name: str) -> Path:
+        """Lock file of one piece of work that must not run twice at once."""
+        return self.home / "locks" / f"{name}.lock"
+
+    @property
+    def feast(self) -> Path:
+        """Folder of Feast's registry and online store (SQLite)."""
+        return self.home / "feast"
+
+    @property
+    def mlflow(self) -> Path:
+        """Folder of MLflow's SQLite store and artifacts."""
+        return self.home / "mlflow"
+
+    @property
+    def dagster(self) -> Path:
+        """``DAGSTER_HOME`` of the local instance."""
+        return self.home / "dagster"

@@ -1,0 +1,300 @@
+"""The UseCase value: everything that differs between two products, declared in one place.
+
+Belongs here: declarations. Does not belong here: anything that runs one. Upstream: ``use_cases/<name>``. Downstream:
+every factory of assets, the Feast file, the service, the shadow worker, the command line.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Literal, Protocol
+
+FeatureKind = Literal["numeric", "categorical"]
+Role = Literal["champion", "challenger"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One kind of raw event.
+
+    Attributes:
+        name: table name the SQL of the use case sees.
+        schema: a ``pandera.DataFrameSchema`` of the payload plus ``event_id, event_at, received_at`` (UTC).
+        schema_version: the only version accepted in a raw row's ``schema_version``.
+        key: columns that identify an event; a second row with the same key is quarantined as a duplicate.
+    """
+
+    name: str
+    description: str
+    schema: Any
+    key: tuple[str, ...] = ("event_id",)
+    schema_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A thing that features describe; ``join_key`` is a field of the request."""
+
+    join_key: str
+    description: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureView:
+    """Feature rows of one entity, computed from events by SQL.
+
+    Attributes:
+        entity: join key of the entity described.
+        ttl: a row older than this at request time counts as missing, offline and online.
+        lookback: how far before a row's ``event_at`` the SQL reads events.
+        sql: DuckDB SQL over one table per event kind (columns as in its schema), with parameters ``$start`` and
+            ``$end``; returns ``<join_key>, event_at, created_at`` and the view's features for
+            ``$start < event_at <= $end``, using nothing received after ``event_at``.
+    """
+
+    name: str
+    entity: str
+    ttl: timedelta
+    lookback: timedelta
+    sql: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input of the models.
+
+    Attributes:
+        view: feature view it is read from; ``None``: comes with the request only.
+        low, high: closed range outside which a request is refused; ``None`` means unbounded.
+        is_monitored: whether it counts in drift rules 1, 2, 4 and 5. Calendars and weather always drift.
+    """
+
+    name: str
+    description: str
+    kind: FeatureKind = "numeric"
+    unit: str = ""
+    view: str | None = None
+    low: float | None = None
+    high: float | None = None
+    example: float | str | None = None
+    is_monitored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPolicy:
+    """What is predicted.
+
+    Attributes:
+        horizon: after this long every request's label is known (the cohort is matured).
+        sql: DuckDB SQL over the event tables and ``requests`` (as returned by ``UseCase.requests_sql``) with
+            parameter ``$as_of``; returns ``subject_id, requested_at, label (BOOLEAN), event_at, known_at`` with
+            ``known_at <= $as_of``. It sees events from the longest view lookback before the oldest request on.
+    """
+
+    name: str
+    description: str
+    horizon: timedelta
+    sql: str
+
+
+class Estimator(Protocol):
+    """What training needs of a scikit-learn pipeline."""
+
+    def fit(self, x: Any, y: Any) -> Any:
+        """Fit on a float32 matrix of shape (rows, features) and a boolean vector."""
+
+    def predict_proba(self, x: Any) -> Any:
+        """Return probabilities of shape (rows, 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model family.
+
+    Attributes:
+        build: returns an unfitted pipeline for columns in the order of ``UseCase.features``; receives the feature
+            list, each categorical's number of levels (code 0 means missing or unknown) and a seed. Categorical
+            columns hold codes, numeric ones raw float32 values, already imputed.
+    """
+
+    name: str
+    build: Callable[[Sequence[Feature], Mapping[str, int], int], Estimator]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPolicy:
+    """Time-ordered split that ends at the training's ``as_of``: fit, then calibration, then evaluation.
+
+    Attributes:
+        gap: distance between neighbouring parts, at least the label horizon, so that no label leaks forward.
+    """
+
+    window: timedelta = timedelta(days=60)
+    calibration: timedelta = timedelta(days=7)
+    evaluation: timedelta = timedelta(days=7)
+    gap: timedelta = timedelta(days=1)
+    min_rows: int = 1_000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPolicy:
+    """Limits of the drift verdict; defaults are those measured in docs/methods.md."""
+
+    window: timedelta = timedelta(days=28)
+    min_rows: int = 500
+    q: float = 0.01
+    ks_floor: float = 0.05
+    total_variation_floor: float = 0.03
+    null_rate_floor: float = 0.01
+    broad_share: float = 0.20
+    broad_q: float = 0.05
+    broad_floor_factor: float = 0.4
+    score_p: float = 0.01
+    score_floor: float = 0.03
+    correlation_p: float = 0.01
+    correlation_floor: float = 0.1
+    new_category_share: float = 0.05
+    drift_threshold: float = 0.3
+    cluster: str | None = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """Criteria of promotion; ``None`` leaves a criterion out, and says so in the decision.
+
+    Attributes:
+        min_samples: matured, labelled pairs needed before anything is concluded.
+        min_label_coverage: share of matured requests whose label must be known; ``None`` where labels are censored.
+        margin: log loss per request by which the challenger must be better.
+        alpha: chance to promote an equal challenger over the whole life of the comparison, however often one looks.
+        cluster: rows whose differences are summed before the confidence sequence, because they are not independent:
+            ``"hour"`` or ``"day"`` of the request, a column (``"subject_id"``, a feature) within its day, or ``None``
+            when requests are independent. See docs/adr/0005.
+        min_clusters: clusters needed before anything is concluded.
+        tuned_at: number of pairs at which the confidence sequence is tightest.
+        segments: categorical features no level of which may be harmed.
+        max_a_a_difference: largest difference between a logged answer and the same champion scoring the logged
+            features again.
+    """
+
+    min_samples: int = 200
+    min_label_coverage: float | None = 0.95
+    min_f1_improvement_pct: float | None = None
+    max_brier_degradation: float | None = 0.01
+    max_calibration_error: float | None = 0.10
+    max_challenger_error_rate: float = 0.01
+    max_challenger_p95_ms: float = 200.0
+    min_coverage: float = 0.99
+    margin: float = 0.0
+    alpha: float = 0.05
+    cluster: str | None = "day"
+    min_clusters: int = 7
+    tuned_at: int = 2_000
+    segments: tuple[str, ...] = ()
+    max_segment_log_loss_increase: float = 0.02
+    max_a_a_difference: float | None = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainPolicy:
+    """When a trigger may start a training."""
+
+    cooldown: timedelta = timedelta(hours=6)
+    min_new_labels: int = 500
+    max_log_loss_increase: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSpec:
+    """Names in the answer of ``POST /predict`` and how a probability becomes a decision."""
+
+    probability: str
+    prediction: str
+    threshold: float = 0.5
+    risk_category: str | None = "risk_category"
+    risk_bands: tuple[float, float] = (0.3, 0.7)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """Recorded days that ``shadow demo`` plays: train on what is known at ``serve_from``, decide at ``serve_until``."""
+
+    serve_from: date
+    serve_until: date
+
+
+class EventSource(Protocol):
+    """Where raw events come from when the platform itself fetches them."""
+
+    def first_day(self) -> date:
+        """First day with events."""
+
+    def last_day(self) -> date:
+        """Last day with events."""
+
+    def received_on(self, day: date) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Raw rows received on a UTC day, by event kind, as JSON-ready mappings."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseCase:
+    """One product on the platform.
+
+    Attributes:
+        subject: request field that names what is predicted; labels are keyed by it and ``requested_at``.
+        source: opens the event source; called only when events are landed.
+        requests_sql: DuckDB SQL over the event tables with ``$start`` and ``$end``; returns ``subject_id``,
+            every entity's join key, ``requested_at`` in ``[$start, $end)``, and every request feature: the spine of
+            training and the body of recorded traffic.
+        features: inputs of every model, in matrix order; names are unique.
+        models: the first is the initial champion, the others its challengers.
+        demo: recorded days for ``shadow demo``; ``None``: this use case cannot be played back.
+    """
+
+    name: str
+    title: str
+    description: str
+    owner: str
+    subject: str
+    subject_example: str
+    source: Callable[[], EventSource]
+    events: tuple[EventKind, ...]
+    entities: tuple[Entity, ...]
+    views: tuple[FeatureView, ...]
+    features: tuple[Feature, ...]
+    requests_sql: str
+    label: LabelPolicy
+    models: tuple[ModelSpec, ...]
+    answer: AnswerSpec
+    first_partition: date
+    training: TrainingPolicy = field(default_factory=TrainingPolicy)
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    gate: GatePolicy = field(default_factory=GatePolicy)
+    retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
+    demo: DemoPlan | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names in matrix order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def request_features(self) -> tuple[Feature, ...]:
+        """Features that only a request can bring."""
+        return tuple(feature for feature in self.features if feature.view is None)
+
+    def view_features(self, view: str) -> tuple[Feature, ...]:
+        """Features read from one view."""
+        return tuple(feature for feature in self.features if feature.view == view)
+
+    def model(self, name: str) -> ModelSpec:
+        """Model family by name; raises ``KeyError`` naming the known ones."""
+        for spec in self.models:
+            if spec.name == name:
+                return spec
+        known = ", ".join(spec.name for spec in self.models)
+        raise KeyError(f"model {name!r} is unknown in use case {self.name!r}; known: {known}")

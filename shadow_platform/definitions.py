@@ -1,0 +1,78 @@
+"""Everything Dagster loads: the assets, checks, jobs, sensors and schedules of every use case.
+
+Upstream: everything. Downstream: ``workspace.yaml``, ``dg``, the command line and tests. Loading must stay quick, so
+nothing here or behind it imports Feast, MLflow, Evidently or BentoML at module level (a test holds this).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+
+from shadow_platform.assets.comparison import build_comparison_assets
+from shadow_platform.assets.drift import build_drift_assets
+from shadow_platform.assets.events import build_event_assets
+from shadow_platform.assets.features import build_feature_assets
+from shadow_platform.assets.gates import build_gate_assets
+from shadow_platform.assets.labels import build_label_assets
+from shadow_platform.assets.performance import build_performance_assets
+from shadow_platform.assets.promotion import build_promotion_assets
+from shadow_platform.assets.shadow import build_shadow_assets
+from shadow_platform.assets.training import build_training_assets
+from shadow_platform.assets.warehouse import build_warehouse_assets
+from shadow_platform.automation import build_automation
+from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.jobs import build_jobs
+from shadow_platform.resources import PlatformResource
+from shadow_platform.settings import load_settings
+from shadow_platform.use_cases import load_use_case, use_case_names
+
+STAGES: dict[str, Callable[[UseCase], Iterable[Any]]] = {
+    "events": build_event_assets,
+    "features": build_feature_assets,
+    "training": build_training_assets,
+    "shadow": build_shadow_assets,
+    "comparison": build_comparison_assets,
+    "labels": build_label_assets,
+    "performance": build_performance_assets,
+    "drift": build_drift_assets,
+    "gates": build_gate_assets,
+    "promotion": build_promotion_assets,
+    "warehouse": build_warehouse_assets,
+}
+EXECUTORS: dict[str, dg.ExecutorDefinition] = {
+    "in_process": dg.in_process_executor,
+    "multiprocess": dg.multiprocess_executor,
+}
+
+
+def use_case_definitions(use_case: UseCase) -> dg.Definitions:
+    """Assets, checks, jobs, sensors and schedules of one use case; resources come from the caller."""
+    parts = [part for build in STAGES.values() for part in build(use_case)]
+    jobs = build_jobs(use_case)
+    automation = build_automation(use_case, jobs["retrain"])
+    checks = [part for part in parts if type(part) is dg.AssetChecksDefinition]
+    return dg.Definitions(
+        assets=[part for part in parts if type(part) is not dg.AssetChecksDefinition],
+        asset_checks=checks,
+        jobs=list(jobs.values()),
+        sensors=automation.sensors,
+        schedules=automation.schedules,
+    )
+
+
+def build_definitions(
+    use_cases: Sequence[UseCase] | None = None, platform: PlatformResource | None = None
+) -> dg.Definitions:
+    """Definitions of the given use cases (default: all known ones) with one platform resource."""
+    settings = load_settings()
+    if use_cases is None:
+        use_cases = [load_use_case(name) for name in (*use_case_names(), *settings.extra_use_cases)]
+    shared = dg.Definitions(
+        resources={"platform": platform or PlatformResource()},
+        executor=EXECUTORS[settings.dagster_executor],
+    )
+    return dg.Definitions.merge(shared, *(use_case_definitions(use_case) for use_case in use_cases))
+
+
+defs = build_definitions()

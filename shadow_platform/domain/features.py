@@ -1,0 +1,108 @@
+"""Features stage: what must hold of feature rows, and the wide frame they make with the requests.
+
+Belongs here: assertions over rows and their arrangement. Does not belong here: computing features (the use case's SQL)
+and looking them up at a time (the feature store). Upstream: rows of a view's SQL. Downstream: assets of features and
+training.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shadow_platform.contracts.errors import FeatureStoreError
+from shadow_platform.contracts.use_case import Feature
+
+
+def violations(
+    rows: pd.DataFrame, join_key: str, features: Sequence[Feature], start: datetime, end: datetime
+) -> list[str]:
+    """What is wrong with the rows of one view, in words; empty if nothing is.
+
+    Args:
+        rows: ``join_key, event_at, created_at`` and the features.
+        start, end: ``event_at`` must lie in ``[start, end)``.
+    """
+    expected = [join_key, "event_at", "created_at", *(feature.name for feature in features)]
+    missing = [name for name in expected if name not in rows.columns]
+    unknown = [str(name) for name in rows.columns if name not in expected]
+    if missing or unknown:
+        return [f"columns {missing} are missing and {unknown} are undeclared; expected {expected}"]
+    found: list[str] = []
+    for name in (join_key, "event_at", "created_at"):
+        _report(found, int(rows[name].isna().sum()), f"{name} is null")
+    _report(found, int(rows.duplicated([join_key, "event_at"]).sum()), f"({join_key}, event_at) is not unique")
+    outside = (rows["event_at"] < start) | (rows["event_at"] >= end)
+    _report(found, int(outside.sum()), f"event_at is outside [{start.isoformat()}, {end.isoformat()})")
+    _report(found, int((rows["created_at"] < rows["event_at"]).sum()), "created_at is before event_at")
+    for feature in features:
+        if feature.kind == "numeric":
+            values = pd.to_numeric(rows[feature.name], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+            _report(found, int(np.isinf(values).sum()), f"{feature.name} is infinite")
+    return found
+
+
+def null_rates(rows: pd.DataFrame, names: Iterable[str]) -> dict[str, float]:
+    """Share of nulls of each column, 0 to 1; empty without rows, because a share of nothing is no number."""
+    return {} if rows.empty else {name: round(float(rows[name].isna().mean()), 6) for name in names}
+
+
+def by_day(rows: pd.DataFrame, days: Sequence[date]) -> dict[date, pd.DataFrame]:
+    """Rows of each day, by the UTC day of ``event_at``; a day without rows has an empty frame."""
+    of_row = rows["event_at"].dt.tz_convert(UTC).dt.date if len(rows) else pd.Series(dtype=object)
+    groups = dict(iter(rows.groupby(of_row))) if len(rows) else {}
+    return {day: groups.get(day, rows.iloc[:0]) for day in days}
+
+
+def runs_of_days(days: Iterable[date], longest: int) -> list[list[date]]:
+    """Days in order, cut where one is missing and after ``longest``.
+
+    >>> [len(run) for run in runs_of_days([date(2024, 1, d) for d in (1, 2, 3, 5)], 2)]
+    [2, 1, 1]
+    """
+    runs: list[list[date]] = []
+    for day in sorted(days):
+        if runs and len(runs[-1]) < longest and (day - runs[-1][-1]).days == 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return runs
+
+
+def wide_frame(joined: pd.DataFrame, keys: Sequence[str], features: Sequence[Feature]) -> pd.DataFrame:
+    """Requests with every feature: ``subject_id``, join keys, ``requested_at``, then the features in matrix order.
+
+    Args:
+        joined: requests with their request features, as the feature store completed them.
+
+    Returns:
+        Numeric features as float64 with NaN, categorical ones as strings with None; rows in the order given.
+
+    Raises:
+        FeatureStoreError: a column is missing, or a request appears twice.
+    """
+    names = ["subject_id", *keys, "requested_at", *(feature.name for feature in features)]
+    missing = [name for name in names if name not in joined.columns]
+    if missing:
+        raise FeatureStoreError(f"columns {missing} are missing of the requests with features; correct requests_sql")
+    twice = joined[joined.duplicated(["subject_id", "requested_at"])]
+    if not twice.empty:
+        raise FeatureStoreError(
+            f"request {twice['subject_id'].iloc[0]!r} at {twice['requested_at'].iloc[0]} appears more than once; "
+            "requests_sql must return one row a request"
+        )
+    typed = {feature.name: _typed(joined[feature.name], feature) for feature in features}
+    return joined[names].assign(**typed).reset_index(drop=True)
+
+
+def _typed(values: "pd.Series[Any]", feature: Feature) -> "pd.Series[Any]":
+    if feature.kind == "numeric":
+        return values.astype("float64")
+    return values.map(str, na_action="ignore").astype(object).where(values.notna(), None)
+
+
+def _report(found: list[str], n_rows: int, what: str) -> None:
+    if n_rows:
+        found.append(f"{what} in {n_rows} rows")

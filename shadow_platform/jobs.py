@@ -1,0 +1,105 @@
+"""The jobs a person, a sensor or a schedule starts, each a selection of one use case's assets.
+
+Upstream: asset keys. Downstream: definitions, sensors, command line. A job adds no logic: what it selects can be
+materialized asset by asset in the UI with the same result.
+"""
+
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from shadow_platform.contracts.use_case import UseCase
+
+
+def _select(use_case: UseCase, names: Iterable[str]) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(dg.AssetKey([use_case.name, name]) for name in names))
+
+
+def build_ingest_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Raw events of the chosen days, validated, and the feature rows they give."""
+    names = ["raw_events", "events", "quarantined_events", *(view.name for view in use_case.views)]
+    return dg.define_asset_job(
+        f"{use_case.name}_ingest",
+        _select(use_case, names),
+        description="Land, validate and turn into features the raw events of the chosen days.",
+    )
+
+
+def build_train_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """First models: train champion and challenger on one frame and put them into service."""
+    return dg.define_asset_job(
+        f"{use_case.name}_train",
+        _select(
+            use_case, ["feature_definitions", "training_frame", "champion_model", "challenger_model", "deployment"]
+        ),
+        description="Train champion and challenger, register them and write the deployment manifest.",
+    )
+
+
+def build_materialize_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Online features of a window."""
+    return dg.define_asset_job(
+        f"{use_case.name}_materialize",
+        _select(use_case, ["online_features"]),
+        description="Bring the online store up to the end of a window.",
+    )
+
+
+def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Tables and verdicts of the chosen days."""
+    names = [
+        "predictions",
+        "shadow_comparisons",
+        "shadow_comparison_hourly",
+        "labels",
+        "drift_verdict",
+        "drift_report",
+        "warehouse",
+    ]
+    return dg.define_asset_job(
+        f"{use_case.name}_monitor",
+        _select(use_case, names),
+        description="Turn the logs of the chosen days into tables, add the labels known, and judge drift.",
+    )
+
+
+def build_retrain_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """New challenger: train, register, put it into the shadow, replay the logged period with it."""
+    return dg.define_asset_job(
+        f"{use_case.name}_retrain",
+        _select(use_case, ["training_frame", "challenger_model", "deployment", "challenger_replay"]),
+        description="Train a new challenger on a frame of today and let it score the logged period.",
+    )
+
+
+def build_compare_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Comparisons of the chosen days alone, for after a replay."""
+    return dg.define_asset_job(
+        f"{use_case.name}_compare",
+        _select(use_case, ["shadow_comparisons", "shadow_comparison_hourly"]),
+        description="Bring the comparisons of the chosen days up to date, after a replay.",
+    )
+
+
+def build_decide_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Judge the challengers on matured labels and act on the verdict."""
+    return dg.define_asset_job(
+        f"{use_case.name}_decide",
+        _select(use_case, ["performance_daily", "gate_decision", "promotion", "model_transitions", "warehouse"]),
+        description="Judge every challenger on matured labels; promote only on evidence.",
+    )
+
+
+def build_jobs(use_case: UseCase) -> dict[str, UnresolvedAssetJobDefinition]:
+    """Every job of one use case, by its name without the use case."""
+    jobs = [
+        build_ingest_job(use_case),
+        build_train_job(use_case),
+        build_materialize_job(use_case),
+        build_monitor_job(use_case),
+        build_retrain_job(use_case),
+        build_compare_job(use_case),
+        build_decide_job(use_case),
+    ]
+    return {job.name.removeprefix(f"{use_case.name}_"): job for job in jobs}

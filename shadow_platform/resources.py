@@ -1,0 +1,204 @@
+"""Dagster resources: the adapters, opened with the settings in force.
+
+Upstream: settings, adapters. Downstream: assets and sensors, which take ``platform: PlatformResource`` and no more.
+Adapters are imported when first used, so that loading the code location stays quick.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+
+from shadow_platform.contracts.deployment import DeploymentManifest
+from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.use_case import DriftPolicy, UseCase
+from shadow_platform.contracts.verdicts import DriftVerdict
+from shadow_platform.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from shadow_platform.adapters.bundle import Bundle, BundleStore
+    from shadow_platform.adapters.feature_store import FeastStore
+    from shadow_platform.adapters.lake import Lake
+    from shadow_platform.adapters.log import FileLogSink
+    from shadow_platform.adapters.registry import MlflowRegistry
+    from shadow_platform.adapters.reports import ReportResult
+    from shadow_platform.adapters.tracking import TrainingRun
+
+
+class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens every adapter with one set of settings.
+
+    Attributes:
+        shadow_home: overrides ``SHADOW_HOME``; empty means as set in the environment.
+    """
+
+    shadow_home: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        """Settings in force."""
+        settings = load_settings()
+        return settings.model_copy(update={"shadow_home": Path(self.shadow_home)}) if self.shadow_home else settings
+
+    @property
+    def layout(self) -> Layout:
+        """Paths below the home folder."""
+        return self.settings.layout
+
+    def lake(self) -> "Lake":
+        """Events, features and tables."""
+        from shadow_platform.adapters.lake import Lake
+
+        return Lake(self.layout)
+
+    def feature_store(self, use_case: UseCase) -> "FeastStore":
+        """Feast, for one use case."""
+        from shadow_platform.adapters.feature_store import FeastStore
+
+        return FeastStore(self.layout, self.settings.feast_repo_path, use_case)
+
+    def registry(self) -> "MlflowRegistry":
+        """Model registry."""
+        from shadow_platform.adapters.bundle import bundle_hash
+        from shadow_platform.adapters.registry import MlflowRegistry
+
+        return MlflowRegistry(self.settings.mlflow_uri, self.layout.mlflow / "artifacts", bundle_hash)
+
+    def transitions_log(self, use_case: UseCase) -> "FileLogSink":
+        """Append-only log of alias changes."""
+        from shadow_platform.adapters.log import FileLogSink
+
+        return FileLogSink(self.layout.log("transitions", use_case.name))
+
+    def transitions(self, use_case: UseCase) -> list[dict[str, Any]]:
+        """Every alias change so far, oldest first."""
+        from shadow_platform.adapters.log import FileLogSource
+
+        source = FileLogSource(self.layout.log("transitions", use_case.name))
+        return [json.loads(line.payload) for line in source.read({})]
+
+    def manifest(self, use_case: UseCase) -> DeploymentManifest | None:
+        """Deployment manifest in force; ``None`` before the first deployment."""
+        from shadow_platform.adapters.deployment import read_manifest
+
+        return read_manifest(self.layout.manifest(use_case.name))
+
+    def deploy(
+        self,
+        use_case: UseCase,
+        change: Literal["deploy_initial", "add_challenger", "remove_challenger", "promote", "rollback"],
+        **arguments: Any,
+    ) -> DeploymentManifest:
+        """Carry out one transition of ``adapters.deployment`` with the registry and the audit log."""
+        from shadow_platform.adapters import deployment
+
+        audit = self.transitions_log(use_case)
+        try:
+            manifest: DeploymentManifest = getattr(deployment, change)(
+                self.registry(), self.layout, audit, use_case=use_case.name, now=datetime.now(UTC), **arguments
+            )
+        finally:
+            audit.close()
+        return manifest
+
+    def bundle(self, use_case: UseCase, version: str) -> "Bundle":
+        """Bundle of a registered version, verified."""
+        from shadow_platform.adapters.bundle import Bundle
+
+        return Bundle.load(self.registry().fetch_bundle(use_case.name, version, self.layout.bundles))
+
+    def bundles(self) -> "BundleStore":
+        """Bundles of this home."""
+        from shadow_platform.adapters.bundle import BundleStore
+
+        return BundleStore(self.layout.bundles)
+
+    def export_onnx(self, estimator: Any, n_inputs: int) -> bytes:
+        """ONNX model of a fitted estimator."""
+        from shadow_platform.adapters.onnx_export import export_onnx
+
+        return export_onnx(estimator, n_inputs)
+
+    def training_run(
+        self, context: dg.AssetExecutionContext, use_case: UseCase, tags: Mapping[str, str]
+    ) -> "AbstractContextManager[TrainingRun]":
+        """MLflow run of the step, closed by the step's outcome."""
+        from shadow_platform.adapters.tracking import training_run
+
+        experiment = self.registry().experiment(use_case.name)
+        return training_run(context, self.settings.mlflow_uri, experiment, tags)
+
+    def training_plots(self, title: str, **drawn: Any) -> tuple[dict[str, bytes], str]:
+        """Pictures of a training by name, and all of them as markdown; arguments as ``adapters.training_plots``."""
+        from shadow_platform.adapters.plots import markdown_image
+        from shadow_platform.adapters.training_plots import training_plots
+
+        pictures = training_plots(title=title, **drawn)
+        return pictures, "\n\n".join(markdown_image(png, f"{title}: {name}") for name, png in pictures.items())
+
+    def comparison_plot(self, comparisons: "pd.DataFrame", title: str) -> str:
+        """Markdown image of champion and challenger over time."""
+        from shadow_platform.adapters.plots import comparison_png, markdown_image
+
+        return markdown_image(comparison_png(comparisons, title), title)
+
+    def evidence_plot(self, path: "pd.DataFrame", margin: float, title: str) -> str:
+        """Markdown image of a confidence sequence over time."""
+        from shadow_platform.adapters.plots import evidence_png, markdown_image
+
+        return markdown_image(evidence_png(path, margin, title), title)
+
+    def drift_plot(self, verdict: DriftVerdict, policy: DriftPolicy) -> str:
+        """Markdown image of a drift verdict."""
+        from shadow_platform.adapters.drift_plots import drift_png
+        from shadow_platform.adapters.plots import markdown_image
+
+        return markdown_image(drift_png(verdict, policy), f"drift until {verdict.window_end:%Y-%m-%d}")
+
+    def drift_report(
+        self, use_case: UseCase, reference: "pd.DataFrame", current: "pd.DataFrame", path: Path
+    ) -> "ReportResult":
+        """Evidently's report of a window, scores included, written to ``path`` unless the result says why not."""
+        from shadow_platform.adapters.reports import write_report
+
+        kinds = {feature.name: feature.kind for feature in use_case.features}
+        numeric = [name for name, kind in kinds.items() if kind == "numeric"]
+        categorical = [name for name, kind in kinds.items() if kind == "categorical"]
+        return write_report(reference, current, [*numeric, "score"], categorical, path)
+
+    def replay_challengers(self, use_case: UseCase) -> dict[str, dict[str, int]]:
+        """Let every deployed challenger score what was logged before it was live; counts by version.
+
+        The shadow worker's own process does it: serving and Dagster meet in the log, not in calls.
+        """
+        from shadow_platform.adapters.deployment import read_manifest
+
+        manifest = read_manifest(self.layout.manifest(use_case.name))
+        versions = [model.version for model in manifest.challengers] if manifest else []
+        return {version: json.loads(self._bento(use_case, "shadow", "--replay", version)) for version in versions}
+
+    def build_bento(self, use_case: UseCase) -> str:
+        """Tag of a Bento that holds the deployment in force."""
+        return self._bento(use_case, "build").strip()
+
+    def _bento(self, use_case: UseCase, module: str, *arguments: str) -> str:
+        environment = {
+            **os.environ,
+            "SHADOW_HOME": str(self.layout.home),
+            "SHADOW_USE_CASE": self.settings.address_of(use_case.name),
+        }
+        command = [sys.executable, "-m", f"bento.{module}", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ShadowPlatformError(f"{' '.join(command[1:])} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout.strip().splitlines()[-1]

@@ -1,0 +1,88 @@
+"""One typed reading of the environment; nothing else in the platform looks at ``os.environ``.
+
+Upstream: environment variables and ``.env``. Downstream: resources, bento, command line. Each setting's meaning stands
+in ``.env.example`` and in the field's description; both are kept equal by a test.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shadow_platform.contracts.errors import SettingsError
+from shadow_platform.contracts.layout import Layout
+
+
+class Settings(BaseSettings):
+    """Every setting of the platform, validated at start."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    environment: Literal["development", "staging", "production"] = Field(
+        "development", description="development allows X-As-Of and needs no token; production refuses X-As-Of"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
+    shadow_home: Path = Field(Path("data"), description="folder that holds everything the platform writes")
+    shadow_use_case: str = Field("churn", description="use case that `shadow serve` answers for")
+    shadow_extra_use_cases: str | None = Field(
+        None, description="comma-separated package.module:ATTRIBUTE of use cases besides the installed ones"
+    )
+    feast_repo_path: Path = Field(Path("feature_repo"), description="folder of the Feast definitions")
+    mlflow_tracking_uri: str | None = Field(None, description="MLflow; default: SQLite below SHADOW_HOME")
+    drift_threshold: float = Field(
+        0.3, ge=0, le=1, description="share of drifted features above which drift fails on its own"
+    )
+    monitoring_interval: int = Field(300, gt=0, description="seconds between monitoring evaluations")
+    monitoring_lookback: int = Field(24, gt=0, description="hours a monitoring window looks back")
+    min_f1_improvement_pct: float = Field(2.0, description="F1 gain in percent, for policies that demand one")
+    max_brier_degradation: float = Field(0.01, ge=0, description="largest tolerated rise of the Brier score")
+    min_samples_for_decision: int = Field(200, gt=0, description="matured labels a gate needs at least")
+    canary_split: float = Field(0.0, ge=0, le=1, description="share of entities answered by the canary")
+    slo_p95_ms: float = Field(200.0, gt=0, description="95 % of answers must be faster, milliseconds")
+    slo_error_rate: float = Field(0.01, ge=0, le=1, description="tolerated share of failed requests")
+    kafka_bootstrap_servers: str | None = Field(None, description="host:port list; unset: no stream")
+    redis_url: str | None = Field(None, description="online store; unset: SQLite")
+    postgres_url: str | None = Field(None, description="registries; unset: SQLite")
+    otel_exporter_otlp_endpoint: str | None = Field(None, description="traces; unset: off")
+    drift_reference_path: Path | None = Field(None, description="file used as drift reference by `shadow drift`")
+    drift_current_path: Path | None = Field(None, description="file used as current window by `shadow drift`")
+    dagster_executor: Literal["in_process", "multiprocess"] = Field(
+        "in_process", description="how the steps of one run are executed; in_process starts fastest"
+    )
+    port: int = Field(8000, ge=1, le=65535, description="port of the HTTP API")
+    max_batch_size: int = Field(1000, ge=1, description="most requests of one POST /predict/batch")
+    max_concurrency: int = Field(256, ge=1, description="requests in flight per worker before 429")
+
+    @property
+    def layout(self) -> Layout:
+        """Paths below ``SHADOW_HOME``, absolute."""
+        return Layout(self.shadow_home.resolve())
+
+    @property
+    def extra_use_cases(self) -> tuple[str, ...]:
+        """Addresses ``package.module:ATTRIBUTE`` in ``SHADOW_EXTRA_USE_CASES``."""
+        names = (self.shadow_extra_use_cases or "").split(",")
+        return tuple(name.strip() for name in names if name.strip())
+
+    def address_of(self, use_case: str) -> str:
+        """What a child process must be told to load the use case: its name, or its address when it is an extra one."""
+        named = (self.shadow_use_case, *self.extra_use_cases)
+        return next((name for name in named if name.partition(":")[0].rpartition(".")[2] == use_case), use_case)
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking URI in force."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.layout.mlflow / 'mlflow.db'}"
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises ``SettingsError`` with one line a bad value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg'].lower()}; correct it in the environment or .env"
+            for e in error.errors()
+        ]
+        raise SettingsError("\n".join(lines)) from error

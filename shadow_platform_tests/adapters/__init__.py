@@ -1,0 +1,1 @@
+"""Each adapter of a kind passes the same contract suite."""

@@ -1,0 +1,1 @@
+"""Assets, materialized on an ephemeral instance with a real lake below a temporary home."""

@@ -1,0 +1,265 @@
+"""Guarantees of the training assets: a point-in-time frame, versions that account for themselves, nothing half-done."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from shadow_platform.adapters.bundle import Bundle
+from shadow_platform.adapters.lake import Lake
+from shadow_platform.assets.training import PARITY_CHECK, build_training_assets
+from shadow_platform.contracts.errors import NotEnoughData
+from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS
+from shadow_platform.contracts.use_case import ModelSpec, UseCase
+from shadow_platform.domain.training import frame_fingerprint
+from shadow_platform.resources import PlatformResource
+from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
+
+N_DAYS = 30
+START = datetime(FIRST_DAY.year, FIRST_DAY.month, FIRST_DAY.day, tzinfo=UTC)
+FRAME, CHAMPION, CHALLENGER = ("tiny/training_frame", "tiny/champion_model", "tiny/challenger_model")
+
+
+class _History:
+    """Latest row of the tiny use case's one view, by the lake's own events; stands in for Feast."""
+
+    def __init__(self, lake: Lake, use_case: UseCase) -> None:
+        self._lake, self._view, self._use_case = lake, use_case.views[0], use_case
+
+    def historical(self, requests: pd.DataFrame) -> pd.DataFrame:
+        window = {"start": START, "end": requests["requested_at"].max().to_pydatetime()}
+        rows = self._lake.events_sql(self._view.sql, self._use_case, self._use_case.events, window)
+        left = requests.reset_index(names="place").sort_values("requested_at")
+        found = pd.merge_asof(
+            left,
+            rows.sort_values("event_at"),
+            left_on="requested_at",
+            right_on="event_at",
+            by="visitor_id",
+            tolerance=self._view.ttl,
+        )
+        return found.sort_values("place").reset_index(drop=True)
+
+
+class _Platform(PlatformResource):
+    """The platform with a quick feature store."""
+
+    def feature_store(self, use_case: UseCase) -> Any:
+        return _History(self.lake(), use_case)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with thirty days of events and a first training of both roles."""
+    folder = tmp_path_factory.mktemp("training") / "home"
+    lake, source = Lake(Layout(folder)), USE_CASE.source()
+    for offset in range(N_DAYS):
+        day = FIRST_DAY + timedelta(days=offset)
+        for name, rows in source.received_on(day).items():
+            kind = next(kind for kind in USE_CASE.events if kind.name == name)
+            columns = list(kind.schema.columns)
+            lake.write_events(USE_CASE, kind, day, kind.schema.validate(pd.DataFrame(list(rows))[columns]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def _materialize(home, instance, *names, use_case=USE_CASE, config=None, raise_on_error=True):
+    keys = [dg.AssetKey(name.split("/")) for name in names]
+    ops = {name.replace("/", "__"): {"config": value} for name, value in (config or {}).items()}
+    return dg.materialize(
+        build_training_assets(use_case),
+        selection=dg.AssetSelection.assets(*keys),
+        instance=instance,
+        resources={"platform": _Platform(shadow_home=str(home))},
+        run_config={"ops": ops},
+        raise_on_error=raise_on_error,
+    )
+
+
+def _metadata(result, name) -> dict[str, Any]:
+    (event,) = result.asset_materializations_for_node(name.replace("/", "__"))
+    return {key: value.value for key, value in event.metadata.items()}
+
+
+@pytest.fixture(scope="module")
+def first(home, instance):
+    """Result of the first training."""
+    return _materialize(home, instance, FRAME, CHAMPION, CHALLENGER)
+
+
+def _platform(home: Path) -> PlatformResource:
+    return PlatformResource(shadow_home=str(home))
+
+
+def test_frame_holds_every_matured_request_once_with_what_was_known(home, first):
+    made = _metadata(first, FRAME)
+    frame = _platform(home).lake().read_frame("tiny", made["fingerprint"])
+    as_of = START + timedelta(days=N_DAYS)
+    assert made["as_of"] == as_of.isoformat()
+    assert frame_fingerprint(frame) == made["fingerprint"]
+    assert made["dagster/row_count"] == len(frame) == 200 * (21 - 1)
+    assert not frame.duplicated(["subject_id", "requested_at"]).any()
+    assert frame["known_at"].max() <= as_of
+    assert frame["requested_at"].min() >= as_of - USE_CASE.training.window
+    assert frame["requested_at"].max() < as_of - USE_CASE.label.horizon
+    assert made["base_rate"] == pytest.approx(frame["label"].mean())
+    assert made["requests_without_label"] == 0
+    assert frame["visits_7d"].notna().mean() > 0.9
+
+
+def test_earlier_as_of_sees_no_event_received_later(home, instance, first, tmp_path):
+    as_of = START + timedelta(days=25)
+    made = _metadata(_materialize(home, instance, FRAME, config={FRAME: {"as_of": as_of.isoformat()}}), FRAME)
+    (tmp_path / "lake" / "events").mkdir(parents=True)
+    past = Lake(Layout(tmp_path))
+    present = _platform(home).lake()
+    for kind in USE_CASE.events:
+        for day in present.event_days(USE_CASE, kind):
+            if day < as_of.date():
+                target = past.layout.events("tiny", kind.name, day)
+                target.parent.mkdir(parents=True)
+                target.write_bytes(present.layout.events("tiny", kind.name, day).read_bytes())
+    alone = _metadata(_materialize(tmp_path, instance, FRAME), FRAME)
+    assert alone["fingerprint"] == made["fingerprint"]
+    _materialize(home, instance, FRAME)
+
+
+def test_roles_train_their_own_family_and_are_registered(home, first):
+    registry = _platform(home).registry()
+    champion, challenger = (_metadata(first, name) for name in (CHAMPION, CHALLENGER))
+    assert (champion["model"], challenger["model"]) == ("line", "trees")
+    for made in (champion, challenger):
+        version = registry.get("tiny", made["version"])
+        assert (version.bundle_hash, version.run_id) == (made["bundle_hash"], made["mlflow_run_id"])
+        assert version.aliases == ()
+        assert version.tags["trigger"] == "bootstrap"
+        assert made["plots"].count("data:image/png;base64,") == 3
+    assert challenger["roc_auc"] > champion["roc_auc"] > 0.6
+
+
+def test_bundle_answers_and_brings_its_reference(home, first):
+    platform = _platform(home)
+    made = _metadata(first, CHALLENGER)
+    bundle = Bundle.load(platform.registry().fetch_bundle("tiny", made["version"], platform.layout.bundles))
+    bundle.selftest()
+    frame = platform.lake().read_frame("tiny", bundle.manifest.fingerprints["data"])
+    reference = bundle.reference()
+    assert list(reference.columns) == [*USE_CASE.feature_names, "score", "requested_at"]
+    assert reference["score"].notna().all()
+    assert 0.7 * len(frame) < len(reference) < len(frame)
+    judged = reference[reference["requested_at"] >= bundle.manifest.evaluation_start]
+    np.testing.assert_allclose(bundle.predict(bundle.encode_frame(judged)[0]), judged["score"], atol=1e-5)
+    assert len(judged) == bundle.manifest.n_evaluation
+    assert set(bundle.manifest.fingerprints) == {"data", "features", "code", "configuration", "environment"}
+
+
+def test_parity_check_passes_and_blocks(first):
+    evaluations = first.get_asset_check_evaluations()
+    assert {(e.asset_key.to_user_string(), e.check_name, e.passed) for e in evaluations} == {
+        (CHAMPION, PARITY_CHECK, True),
+        (CHALLENGER, PARITY_CHECK, True),
+    }
+    specs = [spec for asset in build_training_assets(USE_CASE) for spec in asset.check_specs]
+    assert all(spec.blocking for spec in specs)
+
+
+def test_tables_account_for_every_training(home, first):
+    lake = _platform(home).lake()
+    versions = lake.read_table(MODEL_VERSIONS, USE_CASE).set_index("version")
+    experiments = lake.read_table(MODEL_EXPERIMENTS, USE_CASE)
+    for name in (CHAMPION, CHALLENGER):
+        made = _metadata(first, name)
+        row = versions.loc[made["version"]]
+        assert row["bundle_hash"] == made["bundle_hash"]
+        assert json.loads(row["metrics"])["roc_auc"] == made["roc_auc"]
+        assert json.loads(row["fingerprints"])["data"] == made["frame"]
+        (experiment,) = experiments[experiments["run_id"] == made["mlflow_run_id"]].to_dict("records")
+        assert (experiment["is_registered"], experiment["version"]) == (True, made["version"])
+
+
+def test_mlflow_run_holds_parameters_metrics_plots_and_outcome(home, first):
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=_platform(home).settings.mlflow_uri)
+    made = _metadata(first, CHALLENGER)
+    run = client.get_run(made["mlflow_run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model"] == "trees"
+    assert run.data.params["estimator.n_estimators"] == "40"
+    assert run.data.metrics["roc_auc"] == made["roc_auc"]
+    assert run.data.tags["dagster_run_id"] == first.run_id
+    plots = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "plots")}
+    assert plots == {"plots/reliability.png", "plots/roc.png", "plots/scores.png"}
+
+
+def test_same_training_gives_the_version_it_has_and_a_later_frame_a_new_one(home, instance, first):
+    again = _metadata(_materialize(home, instance, FRAME, CHAMPION), CHAMPION)
+    assert again["version"] == _metadata(first, CHAMPION)["version"]
+    as_of = (START + timedelta(days=27)).isoformat()
+    config = {FRAME: {"as_of": as_of}, CHALLENGER: {"trigger": "drift", "model": "line", "seed": 5}}
+    later = _metadata(_materialize(home, instance, FRAME, CHALLENGER, config=config), CHALLENGER)
+    version = _platform(home).registry().get("tiny", later["version"])
+    assert (version.model_name, version.tags["trigger"]) == ("line", "drift")
+    assert version.tags["trained_as_of"] == as_of
+    assert int(version.version) > int(again["version"])
+
+
+def _wrong(features, n_levels, seed):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(max_iter=10, categorical_features=[1], random_state=seed)
+
+
+def test_model_that_fails_parity_is_recorded_but_never_registered(home, instance, first):
+    import mlflow
+
+    platform = _platform(home)
+    before = platform.registry().versions("tiny")
+    use_case = replace(USE_CASE, models=(ModelSpec("wrong", _wrong),))
+    result = _materialize(home, instance, CHAMPION, use_case=use_case, raise_on_error=False)
+    assert not result.success
+    assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [False]
+    assert platform.registry().versions("tiny") == before
+    experiments = platform.lake().read_table(MODEL_EXPERIMENTS, USE_CASE)
+    (row,) = experiments[experiments["model_name"] == "wrong"].to_dict("records")
+    assert row["is_registered"] is False
+    assert pd.isna(row["version"])
+    client = mlflow.MlflowClient(tracking_uri=platform.settings.mlflow_uri)
+    assert client.get_run(row["run_id"]).info.status == "FAILED"
+
+
+def test_failing_training_leaves_a_failed_run_and_no_version(home, instance, first):
+    import mlflow
+
+    platform = _platform(home)
+    before = platform.registry().versions("tiny")
+    use_case = replace(USE_CASE, training=replace(USE_CASE.training, min_rows=10**6))
+    with pytest.raises(NotEnoughData, match=r"fit part .* expected at least 1000000"):
+        _materialize(home, instance, CHAMPION, use_case=use_case)
+    assert platform.registry().versions("tiny") == before
+    client = mlflow.MlflowClient(tracking_uri=platform.settings.mlflow_uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    (latest, *_) = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+    assert latest.info.status == "FAILED"
+
+
+def test_nothing_to_train_on_says_what_to_do(tmp_path):
+    with dg.DagsterInstance.ephemeral() as empty:
+        with pytest.raises(NotEnoughData, match="use case tiny has no events; materialize tiny/events first"):
+            _materialize(tmp_path, empty, FRAME)
+        with pytest.raises(NotEnoughData, match="tiny/training_frame was never materialized"):
+            _materialize(tmp_path, empty, CHAMPION)

@@ -1,0 +1,1 @@
+"""The serving side, in processes of its own and on a small real bundle."""

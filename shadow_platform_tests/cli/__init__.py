@@ -1,0 +1,1 @@
+"""Commands, called as the command line calls them."""

@@ -1,0 +1,69 @@
+"""Fixtures every test may use: a home folder, ports, processes, an environment that is nobody's.
+
+Belongs here: what several folders of tests need. Does not belong here: data of one stage or use case.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from shadow_platform.contracts.layout import Layout
+from shadow_platform.settings import Settings
+from shadow_platform_tests import processes
+from shadow_platform_tests.processes import Started
+
+REPOSITORY = Path(__file__).parents[1]
+StartProcess = Callable[..., Started]
+
+
+@pytest.fixture(autouse=True)
+def quiet_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the developer's shell or ``.env`` reaches a test, and nothing is written outside its folder."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+    monkeypatch.setenv("SHADOW_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FEAST_REPO_PATH", str(REPOSITORY / "feature_repo"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Paths below the home folder of this test, the one ``SHADOW_HOME`` names."""
+    return Layout(tmp_path / "home")
+
+
+@pytest.fixture
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port to listen on."""
+    return processes.free_port()
+
+
+@pytest.fixture
+def start_process(tmp_path: Path) -> Iterator[StartProcess]:
+    """Start processes that are ended, with all their children, when the test ends.
+
+    Call as ``start_process(["-m", "module", ...], SETTING="value")``: runs this interpreter in the test's folder.
+    """
+    started: list[Started] = []
+
+    def start(arguments: Sequence[str], cwd: Path | None = None, **env: str) -> Started:
+        output = tmp_path / f"process-{len(started)}.log"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY), **env}
+        process = processes.start([sys.executable, *arguments], output, environment, cwd or tmp_path)
+        started.append(process)
+        return process
+
+    yield start
+    for process in reversed(started):
+        process.stop()

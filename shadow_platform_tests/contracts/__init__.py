@@ -1,0 +1,1 @@
+"""Tests of the nouns: records, table schemas, errors."""

@@ -1,0 +1,1 @@
+"""The gate: its statistics and its decisions."""

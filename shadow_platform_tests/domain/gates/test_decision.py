@@ -1,0 +1,264 @@
+"""The gate promotes on evidence, rejects harm, waits otherwise, says why, and repeats itself byte for byte."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from shadow_platform.contracts.use_case import GatePolicy
+from shadow_platform.contracts.verdicts import Criterion, Decision, GateDecision, Outcome
+from shadow_platform.domain.gates import GateInputs, decide
+from shadow_platform.domain.gates.quality import calibration_error, holm
+from shadow_platform_tests.cohorts import paired_cohort
+from shadow_platform_tests.streams import FOUR_PERCENT, Stream, better_challenger, equal_models
+
+AS_OF = datetime(2013, 5, 1, tzinfo=UTC)
+
+
+def inputs(cohort: pd.DataFrame, policy: GatePolicy | None = None) -> GateInputs:
+    return GateInputs(
+        use_case="tiny",
+        champion_version="1",
+        challenger_version="2",
+        as_of=AS_OF,
+        policy=policy or GatePolicy(),
+        cohort=cohort,
+        parity=Outcome.PASS,
+        parity_n=1_000,
+        a_a_difference=0.0,
+        a_a_n=1_000,
+        fingerprints={"champion": "c", "challenger": "d"},
+    )
+
+
+def better(n: int = 4_000, seed: int = 0) -> pd.DataFrame:
+    return paired_cohort(better_challenger(np.random.default_rng(seed), 1, n, FOUR_PERCENT))
+
+
+def worse(n: int = 4_000) -> pd.DataFrame:
+    stream = better_challenger(np.random.default_rng(0), 1, n, FOUR_PERCENT)
+    return paired_cohort(Stream(stream.label, stream.challenger, stream.champion))
+
+
+def criterion(decision: GateDecision, name: str) -> Criterion:
+    return next(c for c in decision.criteria if c.name == name)
+
+
+def test_a_better_challenger_is_promoted() -> None:
+    decision = decide(inputs(better()))
+
+    assert decision.decision is Decision.PROMOTE
+    assert {c.outcome for c in decision.criteria} == {Outcome.PASS}
+    assert "log_loss_gain pass: mean gain 0.0" in decision.reason
+
+
+def test_a_harmful_challenger_is_rejected() -> None:
+    decision = decide(inputs(worse()))
+
+    assert decision.decision is Decision.REJECT
+    assert criterion(decision, "log_loss_harm").outcome is Outcome.FAIL
+    assert decision.reason.startswith("log_loss_harm fail: mean gain -0.0")
+
+
+def test_an_equal_challenger_waits() -> None:
+    decision = decide(inputs(paired_cohort(equal_models(np.random.default_rng(0), 1, 4_000))))
+
+    assert decision.decision is Decision.WAIT
+    assert criterion(decision, "log_loss_gain").outcome is Outcome.INSUFFICIENT
+    assert criterion(decision, "log_loss_harm").outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("n", [0, 1, 199])
+def test_few_labels_are_insufficient_whatever_they_say(n: int) -> None:
+    decision = decide(inputs(better(4_000).head(n)))
+
+    assert decision.decision is Decision.WAIT
+    assert criterion(decision, "matured_labels").outcome is Outcome.INSUFFICIENT
+    assert criterion(decision, "log_loss_gain").value is None
+    assert f"{n} matured and labelled pairs, at least 200 needed" in decision.reason
+
+
+def test_few_days_are_insufficient_where_days_are_the_clusters() -> None:
+    decision = decide(inputs(better(600)))
+
+    assert criterion(decision, "matured_labels").outcome is Outcome.PASS
+    assert criterion(decision, "log_loss_gain").reason == "600 pairs in 6 day clusters, at least 200 in 7 needed"
+
+
+def test_equal_inputs_give_equal_bytes() -> None:
+    first = decide(inputs(better())).model_dump_json()
+    again = decide(inputs(better().copy(deep=True))).model_dump_json()
+
+    assert first == again
+
+
+def test_a_stored_decision_reads_back_as_it_was() -> None:
+    decision = decide(inputs(better(50)))
+
+    assert GateDecision.model_validate_json(decision.model_dump_json()) == decision
+
+
+@pytest.mark.parametrize("column", ["label", "probability", "challenger_probability", "requested_at", "outcome"])
+def test_another_cell_of_evidence_is_another_decision(column: str) -> None:
+    cohort, other = better(300), better(300)
+    changed: dict[str, object] = {
+        "label": not bool(other["label"].iloc[17]),
+        "requested_at": other["requested_at"].iloc[17] + pd.Timedelta(microseconds=1),
+        "outcome": "failed",
+    }
+    other[column] = [*other[column].iloc[:17], changed.get(column, 0.123), *other[column].iloc[18:]]
+
+    assert decide(inputs(cohort)).decision_id != decide(inputs(other)).decision_id
+
+
+def test_another_policy_bundle_or_time_is_another_decision() -> None:
+    base = inputs(better(300))
+    variants = [
+        base,
+        replace(base, policy=GatePolicy(alpha=0.04)),
+        replace(base, fingerprints={"champion": "c", "challenger": "e"}),
+        replace(base, as_of=datetime(2013, 5, 2, tzinfo=UTC)),
+        replace(base, challenger_version="3"),
+        replace(base, a_a_difference=0.5),
+    ]
+
+    assert len({decide(variant).decision_id for variant in variants}) == len(variants)
+
+
+def test_a_criterion_left_out_by_policy_is_named() -> None:
+    policy = GatePolicy(max_brier_degradation=None, max_a_a_difference=None)
+    decision = decide(inputs(better(), policy))
+
+    assert decision.decision is Decision.PROMOTE
+    assert "brier_change" not in {c.name for c in decision.criteria}
+    assert decision.reason.endswith("left out by policy: f1_improvement_pct, brier_change, a_a_difference, segments")
+
+
+def test_a_demanded_f1_gain_keeps_a_challenger_waiting() -> None:
+    cohort = better()
+    decision = decide(inputs(cohort, GatePolicy(min_f1_improvement_pct=50.0)))
+
+    found = criterion(decision, "f1_improvement_pct")
+    label = cohort["label"].astype(bool)
+    ratio = f1_score(label, cohort["challenger_prediction"]) / f1_score(label, cohort["prediction"])
+    assert decision.decision is Decision.WAIT
+    assert found.outcome is Outcome.FAIL
+    assert found.value == pytest.approx(100 * (ratio - 1))
+
+
+def test_f1_of_a_champion_that_finds_nothing_is_not_a_number() -> None:
+    cohort = better().assign(prediction=False)
+
+    found = criterion(decide(inputs(cohort, GatePolicy(min_f1_improvement_pct=2.0))), "f1_improvement_pct")
+
+    assert (found.outcome, found.value) == (Outcome.INSUFFICIENT, None)
+
+
+def test_many_failed_requests_reject_and_a_few_do_not() -> None:
+    cohort = better()
+    few, many = cohort.copy(), cohort.copy()
+    few.loc[few.index[::200], "outcome"] = "failed"
+    many.loc[many.index[::20], "outcome"] = "failed"
+
+    assert decide(inputs(few)).decision is Decision.PROMOTE
+    assert decide(inputs(many)).decision is Decision.REJECT
+
+
+def test_an_error_rate_that_may_be_luck_waits() -> None:
+    cohort = better()
+    cohort.loc[cohort.index[:42], "outcome"] = "failed"
+
+    assert criterion(decide(inputs(cohort)), "challenger_error_rate").outcome is Outcome.INSUFFICIENT
+
+
+def test_a_slow_challenger_is_rejected() -> None:
+    cohort = better()
+    cohort.loc[cohort.index[::10], "challenger_latency_ms"] = 900.0
+
+    found = criterion(decide(inputs(cohort)), "challenger_latency_p95_ms")
+
+    assert (found.outcome, found.value, found.limit) == (Outcome.FAIL, 900.0, 200.0)
+
+
+def test_missing_comparisons_keep_a_challenger_waiting() -> None:
+    cohort = better()
+    cohort.loc[cohort.index[::50], "outcome"] = "missing"
+
+    decision = decide(inputs(cohort))
+
+    assert decision.decision is Decision.WAIT
+    assert criterion(decision, "shadow_coverage").value == pytest.approx(0.98)
+
+
+def test_dropping_the_hard_cases_is_seen_though_coverage_is_high() -> None:
+    cohort = better(8_000)
+    hardest = cohort["probability"].nlargest(70).index
+    cohort.loc[hardest, "outcome"] = "dropped"
+
+    decision = decide(inputs(cohort))
+
+    assert criterion(decision, "shadow_coverage").outcome is Outcome.PASS
+    assert criterion(decision, "coverage_bias").outcome is Outcome.FAIL
+
+
+def test_unknown_labels_of_matured_requests_keep_a_challenger_waiting() -> None:
+    cohort = better()
+    cohort.loc[cohort.index[::10], "label"] = pd.NA
+
+    assert criterion(decide(inputs(cohort)), "label_coverage").outcome is Outcome.FAIL
+
+
+def test_a_harmed_segment_blocks_a_better_challenger() -> None:
+    cohort = better(8_000)
+    harmed = cohort.index[cohort["segment"].eq("a")][:600]
+    cohort["segment"] = "b"
+    cohort.loc[harmed, "segment"] = "small"
+    wrong = np.where(cohort.loc[harmed, "label"], 0.1, 0.9)
+    cohort.loc[harmed[::4], "challenger_probability"] = wrong[::4]
+
+    found = criterion(decide(inputs(cohort, GatePolicy(segments=("segment",)))), "segments")
+
+    assert found.outcome is Outcome.FAIL
+    assert found.reason.startswith("harmed: segment=small +0.")
+
+
+def test_segments_without_harm_pass() -> None:
+    found = criterion(decide(inputs(better(), GatePolicy(segments=("segment",)))), "segments")
+
+    assert found.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("parity", "decision"),
+    [(Outcome.FAIL, Decision.REJECT), (Outcome.INSUFFICIENT, Decision.WAIT), (Outcome.PASS, Decision.PROMOTE)],
+)
+def test_onnx_parity_decides(parity: Outcome, decision: Decision) -> None:
+    assert decide(replace(inputs(better()), parity=parity)).decision is decision
+
+
+@pytest.mark.parametrize(
+    ("difference", "n", "outcome"),
+    [(0.0, 10, Outcome.PASS), (0.001, 10, Outcome.FAIL), (None, 0, Outcome.INSUFFICIENT)],
+)
+def test_a_champion_that_contradicts_itself_blocks_promotion(
+    difference: float | None, n: int, outcome: Outcome
+) -> None:
+    decision = decide(replace(inputs(better()), a_a_difference=difference, a_a_n=n))
+
+    assert criterion(decision, "a_a_difference").outcome is outcome
+    assert decision.decision is (Decision.PROMOTE if outcome is Outcome.PASS else Decision.WAIT)
+
+
+def test_calibration_error_is_the_gap_of_equal_bins() -> None:
+    probability = np.repeat([0.1, 0.9], 50)
+
+    assert calibration_error(probability, np.zeros(100), bins=2) == pytest.approx(0.5)
+
+
+def test_holm_rejects_from_the_smallest_on_and_stops() -> None:
+    p_values = np.array([0.001, 0.5, 0.012, 0.03, 0.0001])
+
+    assert holm(p_values, 0.05).tolist() == [True, False, True, False, True]

