@@ -10,7 +10,9 @@ functions only.
 
 import contextlib
 import io
+import logging
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 60.0
 ROW_NUMBER = "shadow_row_number"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Feast's duckdb store shares one ibis connection, which fails when two threads use it.
 _OFFLINE = threading.Lock()
 
 
@@ -84,6 +85,8 @@ class FeastStore:
         """
         with self._exclusively("apply"), _explained("definitions could not be applied", "check the registry's address"):
             self.layout.feast.mkdir(parents=True, exist_ok=True)
+            # Feast takes a pattern of partitions for a path and warns that it does not exist.
+            logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
             self._sdk.apply([*self.objects.all()], partial=True)
         return tuple(view.name for view in self.objects.views.values())
 
@@ -189,7 +192,7 @@ class FeastStore:
         for view in self.use_case.views:
             self._require_rows(view)
         references = [f"{v.name}:{f.name}" for v in self.objects.views.values() for f in v.features]
-        with _OFFLINE, _explained("historical features could not be read", "materialize the views' partitions"):
+        with _offline(), _explained("historical features could not be read", "materialize the views' partitions"):
             found = self._sdk.get_historical_features(
                 entity_df=spine, features=references, filter_by_created_timestamp=True
             ).to_df()
@@ -208,7 +211,7 @@ class FeastStore:
         self._require_rows(view)
         declared = self.objects.views[view.name]
         failed = f"view {view.name!r} could not be materialized"
-        with _OFFLINE, _explained(failed, "apply the definitions, then retry"):
+        with _offline(), _explained(failed, "apply the definitions, then retry"):
             expected = self._latest_rows(view, declared, start, end)
             # Feast prints its progress, which would drown the run's own log.
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -335,6 +338,17 @@ def _repo_folder(repo_path: Path) -> Path:
     if shipped is None or shipped.origin is None:
         raise FeatureStoreError(f"{repo_path} has no feature_store.yaml and none is installed; set FEAST_REPO_PATH")
     return Path(shipped.origin).parent
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """One thread at a time: Feast's duckdb store shares one ibis connection, which fails when two threads use it.
+
+    What ibis says of its own use of DuckDB is no concern of the caller's.
+    """
+    with _OFFLINE, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+        yield
 
 
 def _open_online_store(config: "RepoConfig") -> "OnlineStore":

@@ -4,10 +4,13 @@ Upstream: every stage. Downstream: a newcomer, and the README's pictures. Each s
 already done, so a second run continues where the first one stopped.
 """
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +121,7 @@ def run_demo(use_case_name: str, home: Path | None) -> None:
 
 
 def _play(address: str, use_case: UseCase, plan: DemoPlan, platform: PlatformResource) -> None:
+    _silence_libraries()
     prepare_dagster_home(platform.layout)
     columns = (TextColumn("{task.description:<46}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=CONSOLE) as progress, dg.DagsterInstance.get() as instance:
@@ -128,6 +132,14 @@ def _play(address: str, use_case: UseCase, plan: DemoPlan, platform: PlatformRes
         _serve_and_judge(demo)
     CONSOLE.print(closing_table(platform, use_case))
     CONSOLE.print("seconds a stage: " + ", ".join(f"{k} {v:.0f}" for k, v in demo.stage_seconds.items()))
+
+
+def _silence_libraries() -> None:
+    """Leave the terminal to the progress bars: what libraries warn of themselves helps nobody who watches."""
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    for name in ("mlflow", "alembic", "skl2onnx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _prepare_models(demo: Demo) -> None:
@@ -214,8 +226,6 @@ def _wait_for_run(instance: dg.DagsterInstance, job: str, log: Path) -> None:
 
 
 def _stop_group(process: "subprocess.Popen[bytes]") -> None:
-    import signal
-
     os.killpg(process.pid, signal.SIGINT)
     try:
         process.wait(20)

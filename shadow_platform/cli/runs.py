@@ -19,6 +19,8 @@ from shadow_platform.contracts.layout import Layout
 
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END = "dagster/asset_partition_range_end"
+# The instance keeps every event for the UI; a terminal with progress bars wants errors alone.
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 def prepare_dagster_home(layout: Layout) -> None:
@@ -57,7 +59,7 @@ def run_job(
         watcher.start()
     try:
         result = job.execute_in_process(
-            run_config=run_config, instance=instance, tags=tags, run_id=run_id, raise_on_error=False
+            run_config={**QUIET, **(run_config or {})}, instance=instance, tags=tags, run_id=run_id, raise_on_error=False
         )
     finally:
         done.set()

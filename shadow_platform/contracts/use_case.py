@@ -78,7 +78,7 @@ class Feature:
     view: str | None = None
     low: float | None = None
     high: float | None = None
-    example: float | str | None = None
+    example: float | int | str | None = None
     is_monitored: bool = True
 
 

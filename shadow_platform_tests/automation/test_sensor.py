@@ -63,7 +63,7 @@ class Daemon:
         """Outcome and reason in pipeline_runs by evaluation."""
         rows = self.lake.read_table(PIPELINE_RUNS, TINY)
         assert rows["trigger_id"].is_unique
-        return {row.trigger_id: (row.outcome, row.reason) for row in rows.itertuples(index=False)}
+        return {str(row.trigger_id): (str(row.outcome), str(row.reason)) for row in rows.itertuples(index=False)}
 
 
 def test_one_failing_evaluation_starts_one_run_as_of_the_end_of_its_window(

@@ -149,10 +149,15 @@ def read_frame(files: Sequence[Path], types: Types | None = None) -> pd.DataFram
 
 def fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Result of a query; raises ``LakeError`` with DuckDB's own words."""
+    with explained():
+        return (con.execute(sql, dict(params)) if params else con.execute(sql)).df()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What DuckDB raises becomes a ``LakeError`` that says what to do."""
     try:
-        if params:
-            return con.execute(sql, dict(params)).df()
-        return con.execute(sql).df()
+        yield
     except duckdb.Error as error:
         raise LakeError(
             f"query failed: {error}; if a file is named, it is corrupt: delete it and materialize its partition again"

@@ -17,6 +17,7 @@ from shadow_platform.adapters.lake import log_tables, raw, warehouse
 from shadow_platform.adapters.lake.parquet import (
     check_columns,
     connection,
+    explained,
     fetch,
     files_relation,
     identifier,
@@ -143,7 +144,8 @@ class Lake:
                 types = self._event_types(uc, kind)
                 if not files and types is None:
                     raise LakeError(f"events {_name(uc)}/{_name(kind)} have no partition; materialize them first")
-                con.execute(f"CREATE TEMP VIEW {identifier(_name(kind))} AS {files_relation(files, types)}")
+                with explained():
+                    con.execute(f"CREATE TEMP VIEW {identifier(_name(kind))} AS {files_relation(files, types)}")
             for name, frame in (extra or {}).items():
                 con.register(name, frame)
             return fetch(con, sql, _mentioned(sql, params or {}))
@@ -196,7 +198,8 @@ class Lake:
     def sql(self, query: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Result of a query over the tables, named as in the warehouse, of all use cases."""
         with connection() as con:
-            warehouse.create_views(con, self.layout, TABLES)
+            with explained():
+                warehouse.create_views(con, self.layout, TABLES)
             return fetch(con, query, params)
 
     def publish_warehouse(self) -> Path:
