@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 # `make check TESTS=no` leaves the tests out, for a caller that has run them.
 TESTS ?= yes
 
-.PHONY: help setup demo test check lint format types imports definitions docs ui lock envfile clean
+.PHONY: help setup demo test check lint format types imports definitions docs ui screenshots lock envfile clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ docs: setup ## build the documentation into site/
 
 ui: setup ## open the Dagster UI on what the demo left
 	@$(BIN)/shadow ui
+
+screenshots: setup ## take the README's pictures from what the demo left (needs Chromium)
+	@$(BIN)/python -m docs.make_screenshots
 
 lock: setup ## resolve requirements.lock anew from setup.cfg
 	@$(BIN)/uv pip compile setup.cfg --extra dev --extra docs --extra flights --python-version 3.11 \

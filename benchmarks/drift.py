@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 
 from shadow_platform.adapters.lake import Lake
@@ -20,11 +22,12 @@ from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.use_case import DriftPolicy, UseCase
 from shadow_platform.contracts.verdicts import DriftVerdict
 from shadow_platform.domain.drift import evaluate_drift
+from shadow_platform.domain.events import parse_events
 from shadow_platform.use_cases import load_use_case, use_case_names
 from shadow_platform_tests.domain.drift.frames import LEVELS, Change, features, frame, judge, share_failing
 
 PARTS = ("rates", "days", "cost", "recorded")
-SHAPE = {"n_numeric": 18, "n_categorical": 7}
+SHAPE: dict[str, Any] = {"n_numeric": 18, "n_categorical": 7}
 RECORDED = "flights"
 DAY = timedelta(days=1)
 
@@ -138,12 +141,13 @@ def recorded_requests(use_case: UseCase, first: date, last: date) -> pd.DataFram
     source = use_case.source()
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(Layout(Path(folder)))
-        for place in range((last - first).days + 2):
-            day = first - DAY + place * DAY
-            received = source.received_on(max(day, source.first_day()))
+        day = max(first - DAY, source.first_day())
+        while day <= last:
+            received = source.received_on(day)
             for kind in use_case.events:
-                raw = pd.DataFrame(list(received.get(kind.name, ())), columns=list(kind.schema.columns))
-                lake.write_events(use_case, kind, day, kind.schema.validate(raw))
+                content = b"".join(orjson.dumps(row) + b"\n" for row in received.get(kind.name, ()))
+                lake.write_events(use_case, kind, day, parse_events(content, kind, kind.name, day).valid)
+            day += DAY
         start = datetime(first.year, first.month, first.day, tzinfo=UTC)
         window = {"start": start, "end": start + (last - first + DAY)}
         return lake.events_sql(use_case.requests_sql, use_case, use_case.events, window)

@@ -34,7 +34,8 @@ def start_webserver(layout: Layout, port: int) -> Started:
 def picture_asset_graph(page: Page, address: str) -> None:
     """The graph of one use case, every stage unfolded."""
     page.goto(f"{address}/asset-groups/")
-    page.get_by_text("warehouse").first.wait_for(timeout=PATIENCE_MS)
+    page.get_by_text("warehouse").nth(1).wait_for(timeout=PATIENCE_MS)
+    page.keyboard.press("Alt+E")
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=IMAGES / "asset_graph.png")
 
@@ -42,9 +43,10 @@ def picture_asset_graph(page: Page, address: str) -> None:
 def picture_comparison(page: Page, address: str) -> None:
     """The plot that the latest materialization of the comparison carries."""
     page.goto(f"{address}/assets/{USE_CASE}/{PLOT_ASSET}?view=overview")
-    page.get_by_text(PLOT_ASSET).first.wait_for(timeout=PATIENCE_MS)
+    page.get_by_text("[Show Markdown]").first.click(timeout=PATIENCE_MS)
+    page.get_by_role("dialog").locator("img").first.wait_for(timeout=PATIENCE_MS)
     page.wait_for_timeout(SETTLE_MS)
-    page.screenshot(path=IMAGES / "comparison.png")
+    page.get_by_role("dialog").screenshot(path=IMAGES / "comparison.png")
 
 
 def main() -> None:
@@ -58,7 +60,7 @@ def main() -> None:
     port = free_port()
     webserver = start_webserver(layout, port)
     try:
-        with visit(width=1800, height=1050) as seen:
+        with visit(width=1800, height=1300) as seen:
             picture_asset_graph(seen.page, f"http://127.0.0.1:{port}")
             picture_comparison(seen.page, f"http://127.0.0.1:{port}")
     finally:

@@ -13,10 +13,16 @@ import pytest
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings
 from shadow_platform_tests import processes
+from shadow_platform_tests.browser.chromium import chromium_path
 from shadow_platform_tests.processes import Started
 
 REPOSITORY = Path(__file__).parents[1]
 StartProcess = Callable[..., Started]
+
+
+def pytest_report_header() -> list[str]:
+    """Say so when a part is left out."""
+    return [] if chromium_path() else ["no Chromium: browser tests are left out; apt-get install chromium"]
 
 
 @pytest.fixture(autouse=True)

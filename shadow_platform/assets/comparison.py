@@ -5,6 +5,7 @@ Upstream: the append-only logs of the service and the shadow worker. Downstream:
 
 from collections.abc import Sequence
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pandas as pd
@@ -14,6 +15,9 @@ from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.comparison import Conservation, conservation, flips, hourly
 from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days
 from shadow_platform.resources import PlatformResource
+
+if TYPE_CHECKING:
+    from shadow_platform.adapters.lake import Lake
 
 CONSERVATION_CHECK = "every_prediction_is_compared_failed_or_dropped"
 
@@ -39,12 +43,9 @@ def _predictions(use_case: UseCase) -> dg.AssetsDefinition:
 
         Grain: one row an answered request. Key: request_id. Partition: UTC day of requested_at.
         """
-        lake = platform.lake()
-        n_rows = n_unreadable = 0
-        for day in days(context.partition_keys):
-            rows, unreadable = lake.ingest_predictions(use_case, day)
-            n_rows += lake.write_table(PREDICTIONS, use_case, day, rows)
-            n_unreadable = max(n_unreadable, unreadable)
+        lake, chosen = platform.lake(), days(context.partition_keys)
+        rows, n_unreadable = lake.ingest_predictions(use_case, chosen[0], chosen[-1])
+        n_rows = _write_days(lake, PREDICTIONS, use_case, chosen, rows)
         return _ingested(context, PREDICTIONS, n_rows, n_unreadable)
 
     return predictions
@@ -76,17 +77,21 @@ def _shadow_comparisons(use_case: UseCase) -> dg.AssetsDefinition:
         Grain: one row a request and challenger. Key: request_id, challenger_version. Partition: UTC day of
         requested_at.
         """
-        lake = platform.lake()
-        n_rows = n_unreadable = 0
-        for day in days(context.partition_keys):
-            rows, unreadable = lake.ingest_shadow(use_case, day)
-            n_rows += lake.write_table(SHADOW_COMPARISONS, use_case, day, rows)
-            n_unreadable = max(n_unreadable, unreadable)
-        balances = _balances(platform, use_case, days(context.partition_keys))
+        lake, chosen = platform.lake(), days(context.partition_keys)
+        rows, n_unreadable = lake.ingest_shadow(use_case, chosen[0], chosen[-1])
+        n_rows = _write_days(lake, SHADOW_COMPARISONS, use_case, chosen, rows)
+        balances = _balances(platform, use_case, chosen)
         result = _ingested(context, SHADOW_COMPARISONS, n_rows, n_unreadable)
         return dg.MaterializeResult(metadata=result.metadata, check_results=[conservation_result(balances)])
 
     return shadow_comparisons
+
+
+def _write_days(
+    lake: "Lake", schema: TableSchema, use_case: UseCase, of_days: Sequence[date], rows: pd.DataFrame
+) -> int:
+    day_of = rows[schema.time_column].dt.date
+    return sum(lake.write_table(schema, use_case, day, rows[day_of == day]) for day in of_days)
 
 
 def _balances(

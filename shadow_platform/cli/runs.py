@@ -59,7 +59,11 @@ def run_job(
         watcher.start()
     try:
         result = job.execute_in_process(
-            run_config={**QUIET, **(run_config or {})}, instance=instance, tags=tags, run_id=run_id, raise_on_error=False
+            run_config={**QUIET, **(run_config or {})},
+            instance=instance,
+            tags=tags,
+            run_id=run_id,
+            raise_on_error=False,
         )
     finally:
         done.set()

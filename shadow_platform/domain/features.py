@@ -30,6 +30,9 @@ def violations(
     unknown = [str(name) for name in rows.columns if name not in expected]
     if missing or unknown:
         return [f"columns {missing} are missing and {unknown} are undeclared; expected {expected}"]
+    naive = [name for name in ("event_at", "created_at") if not isinstance(rows[name].dtype, pd.DatetimeTZDtype)]
+    if naive:
+        return [f"columns {naive} are no TIMESTAMPTZ; cast them in the view's SQL"]
     found: list[str] = []
     for name in (join_key, "event_at", "created_at"):
         _report(found, int(rows[name].isna().sum()), f"{name} is null")

@@ -1,4 +1,4 @@
-"""From append-only log to table: reads log segments with explicit types and gives the rows of one request day.
+"""From append-only log to table: reads log segments with explicit types and gives the rows of some request days.
 
 Belongs here: how a log record's fields become a table's columns, and which segments can hold a day. Does not belong
 here: writing the table. Upstream: the log of the serving process and of the shadow worker. Downstream: ``Lake``.
@@ -110,8 +110,8 @@ SHADOW_LOG = LogTable(
 )
 
 
-def read_day(log: LogTable, root: Path, use_case: str, day: date) -> tuple[pd.DataFrame, int]:
-    """Rows of one request day in the table's schema, one a key, and the number of unreadable lines met.
+def read_days(log: LogTable, root: Path, use_case: str, first: date, last: date) -> tuple[pd.DataFrame, int]:
+    """Rows of the request days from first to last in the table's schema, one a key, and the unreadable lines met.
 
     Unreadable lines (bad JSON, wrong types, another ``schema_version``) cannot be given a day: they are counted over
     every segment that was read.
@@ -119,7 +119,7 @@ def read_day(log: LogTable, root: Path, use_case: str, day: date) -> tuple[pd.Da
     Raises:
         LakeError: a segment cannot be read at all.
     """
-    start = datetime.combine(day, time.min, tzinfo=UTC)
+    start, end = (datetime.combine(day, time.min, tzinfo=UTC) for day in (first, last + timedelta(days=1)))
     columns = ", ".join(
         f"CAST({log.derived.get(c.name, identifier(c.name))} AS {c.type}) AS {identifier(c.name)}"
         for c in log.schema.columns
@@ -129,10 +129,10 @@ def read_day(log: LogTable, root: Path, use_case: str, day: date) -> tuple[pd.Da
         try:
             con.execute(
                 f"""CREATE TEMP TABLE lines AS
-                WITH parsed AS ({_parsed(log, _segments(root, log.pattern, day))})
+                WITH parsed AS ({_parsed(log, _segments(root, log.pattern, first))})
                 SELECT * FROM parsed WHERE NOT is_readable
                 OR (use_case = $use_case AND requested_at >= $start AND requested_at < $end)""",
-                {"use_case": use_case, "start": start, "end": start + timedelta(days=1)},
+                {"use_case": use_case, "start": start, "end": end},
             )
             rows = con.execute(
                 f"""SELECT {columns} FROM lines WHERE is_readable

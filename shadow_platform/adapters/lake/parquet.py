@@ -160,7 +160,8 @@ def explained() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise LakeError(
-            f"query failed: {error}; if a file is named, it is corrupt: delete it and materialize its partition again"
+            f"query failed: {str(error).splitlines()[0]}; if a file is named, it is corrupt: delete it and materialize "
+            "its partition again"
         ) from error
 
 

@@ -207,15 +207,15 @@ class Lake:
         warehouse.publish(self.layout, TABLES)
         return self.layout.warehouse
 
-    def ingest_predictions(self, uc: UseCase | str, day: date) -> tuple[pd.DataFrame, int]:
-        """Logged predictions requested on a UTC day, as ``predictions`` rows, and the number of unreadable lines."""
+    def ingest_predictions(self, uc: UseCase | str, day: date, last: date | None = None) -> tuple[pd.DataFrame, int]:
+        """Logged predictions requested on the UTC days up to ``last`` (default: the one day), and unreadable lines."""
         root = self.layout.log("predictions", _name(uc))
-        return log_tables.read_day(log_tables.PREDICTION_LOG, root, _name(uc), day)
+        return log_tables.read_days(log_tables.PREDICTION_LOG, root, _name(uc), day, last or day)
 
-    def ingest_shadow(self, uc: UseCase | str, day: date) -> tuple[pd.DataFrame, int]:
-        """Logged comparisons of requests of a UTC day, as ``shadow_comparisons`` rows, and unreadable lines."""
+    def ingest_shadow(self, uc: UseCase | str, day: date, last: date | None = None) -> tuple[pd.DataFrame, int]:
+        """Logged comparisons of requests of the UTC days up to ``last`` (default: the one day), and unreadable lines."""
         root = self.layout.log("shadow", _name(uc))
-        return log_tables.read_day(log_tables.SHADOW_LOG, root, _name(uc), day)
+        return log_tables.read_days(log_tables.SHADOW_LOG, root, _name(uc), day, last or day)
 
     def write_frame(self, uc: UseCase | str, fingerprint: str, df: pd.DataFrame) -> Path:
         """Keep the exact frame of a training under its fingerprint; returns its path."""
