@@ -11,6 +11,7 @@ STAMP := $(VENV)/.setup-done
 UV_VERSION := 0.13.8
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || true)
 PYTEST_ARGS ?=
+export VIRTUAL_ENV := $(abspath $(VENV))
 # `make check TESTS=no` leaves the tests out, for a caller that has run them.
 TESTS ?= yes
 
@@ -34,7 +35,7 @@ $(STAMP): requirements.lock setup.cfg
 		echo "setup 1/4: virtual environment in $(VENV) ($$("$(PYTHON)" -V))"; "$(PYTHON)" -m venv $(VENV); \
 	else echo "setup 1/4: virtual environment in $(VENV) is there"; fi; \
 	echo "setup 2/4: uv $(UV_VERSION)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check "uv==$(UV_VERSION)"; \
 	echo "setup 3/4: $$(grep -c '==' requirements.lock) locked packages"; \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements requirements.lock; \
 	echo "setup 4/4: shadow-platform itself, editable"; \

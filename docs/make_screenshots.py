@@ -34,7 +34,8 @@ def start_webserver(layout: Layout, port: int) -> Started:
 def picture_asset_graph(page: Page, address: str) -> None:
     """The graph of one use case, every stage unfolded."""
     page.goto(f"{address}/asset-groups/")
-    page.get_by_text("warehouse").nth(1).wait_for(timeout=PATIENCE_MS)
+    page.get_by_text("warehouse").first.wait_for(timeout=PATIENCE_MS)
+    page.wait_for_timeout(SETTLE_MS)
     page.keyboard.press("Alt+E")
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=IMAGES / "asset_graph.png")

@@ -14,8 +14,13 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 
 
 def daily_partitions(use_case: UseCase) -> dg.DailyPartitionsDefinition:
-    """UTC days from the use case's first partition on."""
-    return dg.DailyPartitionsDefinition(start_date=use_case.first_partition.isoformat(), timezone="UTC")
+    """UTC days from the use case's first partition to its last, or on and on."""
+    last = use_case.last_partition
+    return dg.DailyPartitionsDefinition(
+        start_date=use_case.first_partition.isoformat(),
+        end_date=None if last is None else (last + timedelta(days=1)).isoformat(),
+        timezone="UTC",
+    )
 
 
 def days(partition_keys: Iterable[str]) -> list[date]:

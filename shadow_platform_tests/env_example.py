@@ -24,8 +24,8 @@ One typed class, `shadow_platform/settings.py`, reads the environment, and `.env
 environment does not set. Nothing else in the platform looks at the environment. A bad value stops the start with one
 line that names it. An empty value means unset. This page is written by `make envfile`.
 
-What differs between products (windows, thresholds, policies) is not configuration but part of the use case, reviewed and
-versioned with it. Some settings are read and not used yet: see [Limits](limits.md).
+What differs between products (windows, thresholds, policies) is not configuration but part of the use case, reviewed
+and versioned with it. Some settings are read and not used yet: see [Limits](limits.md).
 
 | variable | default | meaning |
 |---|---|---|

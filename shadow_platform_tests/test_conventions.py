@@ -27,6 +27,7 @@ KNOWS_FLIGHTS = (
     "feature_repo/flights.py",
     "shadow_platform_tests/",
     "benchmarks/",
+    "docs/",
 )
 DAGSTER_ROOMS = ("shadow_platform/assets/",)
 DAGSTER_MODULES = ("automation.py", "definitions.py", "jobs.py", "partitions.py", "resources.py")

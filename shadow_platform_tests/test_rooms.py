@@ -33,6 +33,9 @@ TWINS: dict[str, set[str]] = {
     "performance": {"estimation", "labels"},
     "warehouse": set(),
 }
+SERVING_ADAPTERS = {"adapters.bundle", "adapters.deployment", "adapters.feature_store", "adapters.log"}
+SERVING_ROOMS = SERVING_ADAPTERS | {"domain.serving", "domain.shadow"}
+SERVING_PARTS = {"adapters", "domain", "contracts", "settings", "use_cases", "__version__"}
 LIBRARY_MODULES = [path for path in python_files() if path.parts[0] in {"shadow_platform", "feature_repo", "bento"}]
 
 
@@ -62,6 +65,15 @@ def test_an_asset_module_calls_its_own_stage_only(path: Path) -> None:
     }
 
     assert stages <= TWINS.get(path.stem, {path.stem})
+
+
+@pytest.mark.parametrize("path", [path for path in LIBRARY_MODULES if path.parts[0] == "bento"], ids=str)
+def test_what_answers_requests_reaches_only_the_rooms_of_serving(path: Path) -> None:
+    reached = {".".join(name.split(".")[1:3]) for name in imports(path) if name.startswith("shadow_platform.")}
+    inner = {name for name in reached if name.startswith(("adapters.", "domain."))}
+
+    assert inner <= SERVING_ROOMS
+    assert {name.partition(".")[0] for name in reached - inner} <= SERVING_PARTS
 
 
 def test_every_module_has_a_room() -> None:

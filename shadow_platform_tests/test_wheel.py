@@ -37,7 +37,18 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv = tmp_path_factory.mktemp("venv")
     assert _run([sys.executable, "-m", "venv", "--without-pip", venv], venv).returncode == 0
     python = venv / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps", wheel]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        wheel,
+    ]
     outcome = _run(pip, venv)
     assert outcome.returncode == 0, outcome.stderr
     site = next((venv / "lib").glob("python*/site-packages"))

@@ -35,10 +35,11 @@ def _standing(platform: PlatformResource, use_case: UseCase) -> Table:
         + _performance(lake, use_case, champion.version),
     )
     for row in _shadow(lake, use_case).itertuples(index=False):
+        performance = _performance(lake, use_case, str(row.challenger_version))
         table.add_row(
             f"version {row.challenger_version} in the shadow of {row.champion_version}",
             f"{row.compared} compared, {row.failed} failed, {row.dropped} dropped; "
-            f"agrees on {row.agreement:.1%}, {row.flips} flips{_performance(lake, use_case, str(row.challenger_version))}",
+            f"agrees on {row.agreement:.1%}, {row.flips} flips{performance}",
         )
     for row in _latest(lake, use_case, DRIFT_VERDICTS, "window_end").itertuples(index=False):
         table.add_row(f"drift until {row.window_end:%Y-%m-%d}", f"{row.outcome}: {row.explanation}")

@@ -136,8 +136,9 @@ def _play(address: str, use_case: UseCase, plan: DemoPlan, platform: PlatformRes
 
 def _silence_libraries() -> None:
     """Leave the terminal to the progress bars: what libraries warn of themselves helps nobody who watches."""
-    warnings.simplefilter("ignore")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    # Filters do not last: some of them are set anew by the libraries as they are imported.
+    warnings.showwarning = lambda *_, **__: None
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     for name in ("mlflow", "alembic", "skl2onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -20,8 +20,8 @@ class PredictionRecord:
     """One answer, as given. Grain: one line a request.
 
     Attributes:
-        request_id: UUIDv7 of the request.
-        subject_id: key of what the prediction is about (customer, flight, applicant).
+        request_id: UUIDv7; a UUIDv8 derived from the ``Idempotency-Key`` when the client sent one.
+        subject_id: key of what the prediction is about (customer, parcel, applicant).
         entities: feature-store join keys and their values.
         requested_at: business time of the request, RFC 3339 UTC (wall clock, or ``X-As-Of`` in a replay).
         logged_at: wall-clock time of the append, RFC 3339 UTC.

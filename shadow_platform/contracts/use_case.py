@@ -252,6 +252,7 @@ class UseCase:
             training and the body of recorded traffic.
         features: inputs of every model, in matrix order; names are unique.
         models: the first is the initial champion, the others its challengers.
+        first_partition, last_partition: first and last UTC day with events; ``None``: they go on.
         demo: recorded days for ``shadow demo``; ``None``: this use case cannot be played back.
     """
 
@@ -275,6 +276,7 @@ class UseCase:
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
+    last_partition: date | None = None
     demo: DemoPlan | None = None
 
     @property

@@ -21,6 +21,7 @@ from shadow_platform.contracts.use_case import Entity, Feature, FeatureView
 from shadow_platform_tests import tiny
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
+DAY = START.date()
 HOUR = timedelta(hours=1)
 REPOSITORY = Path(__file__).parents[2] / "feature_repo"
 HISTORY = FeatureView("history", "user", timedelta(hours=6), HOUR, "", "What the user did")
@@ -58,7 +59,7 @@ def requests(*rows: tuple[str | None, str, float]) -> pd.DataFrame:
     return pd.DataFrame(data, columns=["user", "shop", "requested_at", "n"])
 
 
-def offline(layout: Layout, rows: pd.DataFrame, day: date = START.date()) -> None:
+def offline(layout: Layout, rows: pd.DataFrame, day: date = DAY) -> None:
     lake = Lake(layout)
     lake.write_features(USE_CASE, HISTORY, day, rows)
     if not lake.feature_days(USE_CASE, PLANS):
@@ -117,7 +118,7 @@ def test_threads_may_ask_for_history_at_once(store: FeastStore, layout: Layout) 
 
 
 def test_missing_input_is_named(store: FeastStore, layout: Layout) -> None:
-    with pytest.raises(FeatureStoreError, match="view 'history' has no rows below .* materialize its partitions"):
+    with pytest.raises(FeatureStoreError, match=r"view 'history' has no rows below .* materialize its partitions"):
         store.historical(requests(("u1", "s1", 2)))
     offline(layout, history(("u1", 1, 10, "a")))
     with pytest.raises(FeatureStoreError, match=r"requests have no \['user'\]"):
@@ -212,10 +213,10 @@ def test_an_online_store_that_is_missing_says_what_to_do(layout: Layout, has_fol
         layout.feast.mkdir(parents=True)
     absent = FeastStore(layout, REPOSITORY, USE_CASE)
     with pytest.raises(
-        FeatureStoreError, match="view 'history' cannot be read online: .*; materialize feature_definit"
+        FeatureStoreError, match=r"view 'history' cannot be read online: .*; materialize feature_definit"
     ):
         absent.online().read([{"user": "u1"}])
-    with pytest.raises(FeatureStoreError, match="could not be written online.*apply the definitions first"):
+    with pytest.raises(FeatureStoreError, match=r"could not be written online.*apply the definitions first"):
         absent.write_online(HISTORY, history(("u1", 1, 10, "a")))
 
 
@@ -251,10 +252,10 @@ def test_a_view_left_materializing_is_freed_and_the_sdk_serves_again(store: Feas
 def test_two_materializations_at_once_are_refused(
     store: FeastStore, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shadow_platform.adapters.feature_store.LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("shadow_platform.adapters.feature_store.store.LOCK_TIMEOUT_S", 0.05)
     with (
         FileLock(layout.locks("feast-materialize-shop")),
-        pytest.raises(AlreadyRunning, match="another process holds .* wait for it to end"),
+        pytest.raises(AlreadyRunning, match=r"another process holds .* wait for it to end"),
     ):
         store.materialize(START, START + HOUR)
     with pytest.raises(FeatureStoreError, match="the start must be before the end"):
@@ -279,9 +280,7 @@ def test_a_folder_without_configuration_means_the_one_installed(layout: Layout, 
 
 def test_a_broken_configuration_is_named(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "feature_store.yaml").write_text("project: [", encoding="utf-8")
-    with pytest.raises(
-        FeatureStoreError, match=r"feature_store\.yaml is no usable Feast configuration.*correct the file"
-    ):
+    with pytest.raises(FeatureStoreError, match=r"feature_store\.yaml is no usable Feast configuration.*correct it"):
         FeastStore(layout, tmp_path, USE_CASE).apply()
 
 

@@ -44,4 +44,8 @@ def test_a_request_can_be_tried_from_the_documentation_page(api: str) -> None:
         operation.get_by_role("button", name="Execute").click()
 
         operation.get_by_text("purchase_probability").last.wait_for(timeout=PATIENCE_MS)
-        assert operation.locator(".live-responses-table tr.response td.response-col_status").first.inner_text().startswith("200")
+        assert (
+            operation.locator(".live-responses-table tr.response td.response-col_status")
+            .first.inner_text()
+            .startswith("200")
+        )

@@ -41,7 +41,7 @@ def test_sound_rows_violate_nothing() -> None:
         (rows(START - SECOND), "event_at is outside"),
         (rows(END), "event_at is outside"),
         (rows(START, created_at=pd.Timestamp(START - SECOND)), "created_at is before event_at"),
-        (rows(START, created_at=pd.to_datetime([None], utc=True)), "created_at is null"),
+        (rows(START, created_at=pd.to_datetime([""], utc=True)), "created_at is null"),
         (rows(START, event_at=datetime(2024, 1, 1)), "columns ['event_at'] are no TIMESTAMPTZ"),  # noqa: DTZ001 the fault
         (rows(START, user=None), "user is null"),
         (rows(START, count=float("inf")), "count is infinite"),

@@ -213,7 +213,7 @@ class Lake:
         return log_tables.read_days(log_tables.PREDICTION_LOG, root, _name(uc), day, last or day)
 
     def ingest_shadow(self, uc: UseCase | str, day: date, last: date | None = None) -> tuple[pd.DataFrame, int]:
-        """Logged comparisons of requests of the UTC days up to ``last`` (default: the one day), and unreadable lines."""
+        """Logged comparisons of requests of the UTC days up to ``last`` (default: the one), and unreadable lines."""
         root = self.layout.log("shadow", _name(uc))
         return log_tables.read_days(log_tables.SHADOW_LOG, root, _name(uc), day, last or day)
 

@@ -49,6 +49,7 @@ USE_CASE = UseCase(
     models=MODELS,
     answer=AnswerSpec(probability="delay_probability", prediction="delay_prediction", threshold=0.5),
     first_partition=date(2013, 1, 1),
+    last_partition=date(2013, 12, 31),
     training=TrainingPolicy(window=timedelta(days=59), min_rows=5_000),
     demo=DemoPlan(serve_from=date(2013, 3, 1), serve_until=date(2013, 4, 1)),
     gate=GatePolicy(segments=("carrier", "origin")),

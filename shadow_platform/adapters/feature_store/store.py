@@ -13,7 +13,7 @@ import io
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.util import find_spec
@@ -24,9 +24,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from shadow_platform.adapters.feature_store.online import (
+    FeastOnline,
+    entity_key,
+    explained,
+    one_line,
+    open_online_store,
+)
 from shadow_platform.contracts.errors import AlreadyRunning, FeatureStoreError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.ports import OnlineRow
 from shadow_platform.contracts.use_case import FeatureView, UseCase
 
 if TYPE_CHECKING:
@@ -75,7 +81,9 @@ class FeastStore:
             config = RepoConfig(**yaml.safe_load(text))
             config.repo_path = self.repo_path
         except Exception as error:
-            raise FeatureStoreError(f"{path} is no usable Feast configuration: {error}; correct the file") from error
+            raise FeatureStoreError(
+                f"{path} is no usable Feast configuration: {one_line(error)}; correct it"
+            ) from error
         return config
 
     def apply(self) -> tuple[str, ...]:
@@ -83,7 +91,7 @@ class FeastStore:
 
         Other use cases' definitions in the same project stay.
         """
-        with self._exclusively("apply"), _explained("definitions could not be applied", "check the registry's address"):
+        with self._exclusively("apply"), explained("definitions could not be applied", "check the registry's address"):
             self.layout.feast.mkdir(parents=True, exist_ok=True)
             # Feast takes a pattern of partitions for a path and warns that it does not exist.
             logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
@@ -94,7 +102,7 @@ class FeastStore:
         """Views of the use case that the registry knows, by the use case's own names."""
         if self.config.registry.path.startswith("sqlite:") and not (self.layout.feast / "registry.db").exists():
             return ()
-        with _explained("registry does not answer", "check its address in feature_store.yaml"):
+        with explained("registry does not answer", "check its address in feature_store.yaml"):
             known = {view.name for view in self._sdk.list_feature_views()}
         return tuple(name for name, view in self.objects.views.items() if view.name in known)
 
@@ -162,7 +170,7 @@ class FeastStore:
             raise FeatureStoreError(f"rows of view {declared.name!r} have no {missing}; expected {columns}")
         latest = df.sort_values(["event_at", "created_at"], kind="stable").drop_duplicates(declared.entity, keep="last")
         rows = _rows(latest[columns], declared.entity, {feature.name: feature.kind for feature in features})
-        with _explained(f"rows of view {declared.name!r} could not be written online", "apply the definitions first"):
+        with explained(f"rows of view {declared.name!r} could not be written online", "apply the definitions first"):
             self._online_store.online_write_batch(self.config, self.objects.views[declared.name], rows, None)
         return len(rows)
 
@@ -178,7 +186,7 @@ class FeastStore:
 
     @cached_property
     def _online_store(self) -> "OnlineStore":
-        return _open_online_store(self.config)
+        return open_online_store(self.config)
 
     def _declared(self, view: FeatureView | str) -> FeatureView:
         name = view if isinstance(view, str) else view.name
@@ -192,7 +200,7 @@ class FeastStore:
         for view in self.use_case.views:
             self._require_rows(view)
         references = [f"{v.name}:{f.name}" for v in self.objects.views.values() for f in v.features]
-        with _offline(), _explained("historical features could not be read", "materialize the views' partitions"):
+        with _offline(), explained("historical features could not be read", "materialize the views' partitions"):
             found = self._sdk.get_historical_features(
                 entity_df=spine, features=references, filter_by_created_timestamp=True
             ).to_df()
@@ -211,13 +219,13 @@ class FeastStore:
         self._require_rows(view)
         declared = self.objects.views[view.name]
         failed = f"view {view.name!r} could not be materialized"
-        with _offline(), _explained(failed, "apply the definitions, then retry"):
+        with _offline(), explained(failed, "apply the definitions, then retry"):
             expected = self._latest_rows(view, declared, start, end)
             # Feast prints its progress, which would drown the run's own log.
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 self._sdk.materialize(start, end, feature_views=[declared.name])
-        with _explained(failed, "check the online store"):
-            keys = [_entity_key(view.entity, value) for value in expected[view.entity]]
+        with explained(failed, "check the online store"):
+            keys = [entity_key(view.entity, value) for value in expected[view.entity]]
             stored = self._online_store.online_read(self.config, declared, keys)
         behind = [
             key
@@ -253,7 +261,7 @@ class FeastStore:
     def _recover(self) -> tuple[str, ...]:
         from feast.feature_view import FeatureViewState
 
-        with _explained("registry does not answer", "check its address in feature_store.yaml"):
+        with explained("registry does not answer", "check its address in feature_store.yaml"):
             stuck = [
                 view
                 for view in self._sdk.list_feature_views()
@@ -280,57 +288,6 @@ class FeastStore:
             ) from error
 
 
-class FeastOnline:
-    """Latest feature rows by entity, read through Feast's online store interface, without the SDK's cost per call.
-
-    The views come from the use case's declaration, so a registry that does not answer does not stop reading. The time
-    to live is not enforced here: every row says when it became true.
-    """
-
-    def __init__(self, config: "RepoConfig", use_case: UseCase, objects: "FeastObjects") -> None:
-        self._config = config
-        self._store = _open_online_store(config)
-        self._views = [
-            (view.name, view.entity, objects.views[view.name], [f.name for f in use_case.view_features(view.name)])
-            for view in use_case.views
-        ]
-
-    def read(self, entities: Sequence[Mapping[str, str]]) -> list[dict[str, OnlineRow]]:
-        """For each request's join keys: view name -> row; a view without a row is absent. One lookup a view.
-
-        Raises:
-            FeatureStoreError: the store does not answer.
-        """
-        answers: list[dict[str, OnlineRow]] = [{} for _ in entities]
-        for name, join_key, view, features in self._views:
-            keys = list(dict.fromkeys(str(e[join_key]) for e in entities if e.get(join_key) is not None))
-            if not keys:
-                continue
-            rows = self._lookup(name, join_key, view, keys, features)
-            for answer, entity in zip(answers, entities, strict=True):
-                row = rows.get(str(entity.get(join_key)))
-                if row is not None:
-                    answer[name] = row
-        return answers
-
-    def _lookup(
-        self, name: str, join_key: str, view: "feast.FeatureView", keys: list[str], features: list[str]
-    ) -> dict[str, OnlineRow]:
-        """Rows by key. Redis answers a missing entity with nulls alone, so such a row counts as none."""
-        try:
-            found = self._store.online_read(self._config, view, [_entity_key(join_key, key) for key in keys], features)
-        except Exception as error:
-            raise FeatureStoreError(
-                f"view {name!r} cannot be read online: {error}; materialize feature_definitions and online_features, "
-                "or check the online store's address"
-            ) from error
-        return {
-            key: OnlineRow({feature: _plain(values.get(feature)) for feature in features}, moment)
-            for key, (moment, values) in zip(keys, found, strict=True)
-            if moment is not None and values is not None and any(_plain(value) is not None for value in values.values())
-        }
-
-
 def _repo_folder(repo_path: Path) -> Path:
     if (repo_path / "feature_store.yaml").exists():
         return repo_path.resolve()
@@ -351,31 +308,6 @@ def _offline() -> Iterator[None]:
         yield
 
 
-def _open_online_store(config: "RepoConfig") -> "OnlineStore":
-    from feast.infra.online_stores.helpers import get_online_store_from_config
-
-    with _explained("online store cannot be opened", "correct online_store in feature_store.yaml"):
-        return get_online_store_from_config(config.online_store)
-
-
-@contextlib.contextmanager
-def _explained(what: str, remedy: str) -> Iterator[None]:
-    """Feast raises whatever its stores raise; callers see one kind of error that says what to do."""
-    try:
-        yield
-    except FeatureStoreError:
-        raise
-    except Exception as error:
-        raise FeatureStoreError(f"feature store: {what}: {type(error).__name__}: {error}; {remedy}") from error
-
-
-def _entity_key(join_key: str, value: str) -> "EntityKey":
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    return EntityKey(join_keys=[join_key], entity_values=[Value(string_val=value)])
-
-
 def _rows(
     df: pd.DataFrame, join_key: str, kinds: Mapping[str, str]
 ) -> list[tuple["EntityKey", dict[str, "Value"], datetime, datetime | None]]:
@@ -389,10 +321,5 @@ def _rows(
     moments = [[pd.Timestamp(m).to_pydatetime().astimezone(UTC) for m in df[c]] for c in ("event_at", "created_at")]
     columns = [[encode(kind, value) for value in df[name].tolist()] for name, kind in kinds.items()]
     values = [dict(zip(kinds, row, strict=True)) for row in zip(*columns, strict=True)] or [{} for _ in range(len(df))]
-    keys = [_entity_key(join_key, str(value)) for value in df[join_key]]
+    keys = [entity_key(join_key, str(value)) for value in df[join_key]]
     return list(zip(keys, values, *moments, strict=True))
-
-
-def _plain(value: "Value | None") -> float | int | str | None:
-    kind = None if value is None else value.WhichOneof("val")
-    return None if kind is None else cast("float | int | str", getattr(value, kind))

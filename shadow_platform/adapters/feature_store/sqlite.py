@@ -34,8 +34,8 @@ _Answer = tuple[datetime | None, dict[str, Value] | None]
 class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     """As Feast's own configuration."""
 
-    type: Literal["shadow_platform.adapters.online_sqlite.GuardedSqliteOnlineStore"] = (
-        "shadow_platform.adapters.online_sqlite.GuardedSqliteOnlineStore"  # type: ignore[assignment]
+    type: Literal["shadow_platform.adapters.feature_store.sqlite.GuardedSqliteOnlineStore"] = (
+        "shadow_platform.adapters.feature_store.sqlite.GuardedSqliteOnlineStore"  # type: ignore[assignment]
     )
 
 
