@@ -114,7 +114,8 @@ class Predictor:
         rows = await self._look_up(requests)
         served = [self._contract.assemble(r, online, as_of) for r, online in zip(requests, rows, strict=True)]
         outputs = self._score(serving.champion, served)
-        ids = self._ids(len(requests), headers.idempotency_key)
+        key = headers.idempotency_key
+        ids = self._ids(len(requests), None if key is None else f"{kind} {key}")
         records = self._records(ids, requests, served, outputs, rfc3339(as_of), started)
         self._log(records)
         answers = [self._build(r, o, s) for r, o, s in zip(records, outputs, served, strict=True)]

@@ -3,11 +3,12 @@
 Upstream: contracts. Downstream: assets, jobs, sensors. Days are UTC days.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
 
+from shadow_platform.contracts.errors import NotEnoughData
 from shadow_platform.contracts.use_case import UseCase
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -38,6 +39,29 @@ def end_of(day: date) -> datetime:
     return start_of(day) + timedelta(days=1)
 
 
+def require_days(what: str, present: Iterable[date], first: date, last: date) -> None:
+    """Raise ``NotEnoughData`` naming the days from first to last that are not there; absence must not read as truth."""
+    known = set(present)
+    wanted = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    absent = [day for day in wanted if day not in known]
+    if absent:
+        raise NotEnoughData(
+            f"{what}: {len(absent)} of {len(wanted)} days are missing, the first is {absent[0]}; materialize them first"
+        )
+
+
+def gapless_end(present: Sequence[date]) -> datetime | None:
+    """End of the last day before the first gap in sorted days; ``None`` without days.
+
+    >>> gapless_end([date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 4)]).isoformat()
+    '2024-01-03T00:00:00+00:00'
+    """
+    for day, following in zip(present, [*present[1:], None], strict=True):
+        if following != day + timedelta(days=1):
+            return end_of(day)
+    return None
+
+
 def moment(text: str | None) -> datetime:
     """Time of an ISO 8601 text, UTC unless it says otherwise; without a text, now.
 
@@ -46,3 +70,12 @@ def moment(text: str | None) -> datetime:
     """
     found = datetime.fromisoformat(text) if text else datetime.now(UTC)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def labels_known_until(label_days: Sequence[date], wanted: datetime) -> datetime:
+    """The time wanted, or the end of the gapless label days if that is earlier.
+
+    Behind a gap only the labels that came early are there, which are not a fair sample of their cohort.
+    """
+    end = gapless_end(label_days)
+    return wanted if end is None else min(wanted, end)

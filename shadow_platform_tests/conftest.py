@@ -26,15 +26,24 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def quiet_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the developer's shell or ``.env`` reaches a test, and nothing is written outside its folder."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+def quiet_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No setting of the developer's shell, ``.env`` or another test reaches a test; nothing is written outside it.
+
+    Settings are taken out for good, before and after: MLflow exports the store it is pointed at, and fixtures of the
+    next module, which are made before this one, would use it.
+    """
+    _forget_settings()
     monkeypatch.setitem(Settings.model_config, "env_file", None)
     monkeypatch.setenv("SHADOW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FEAST_REPO_PATH", str(REPOSITORY / "feature_repo"))
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    yield
+    _forget_settings()
+
+
+def _forget_settings() -> None:
+    for name in (*Settings.model_fields, "dagster_home"):
+        os.environ.pop(name.upper(), None)
 
 
 @pytest.fixture

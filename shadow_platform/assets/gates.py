@@ -18,7 +18,7 @@ from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.contracts.verdicts import GateDecision
 from shadow_platform.domain import gates
 from shadow_platform.domain.labels import matured_cohort, pair, with_features
-from shadow_platform.partitions import moment
+from shadow_platform.partitions import labels_known_until, moment
 from shadow_platform.resources import PlatformResource
 
 REPRODUCIBLE_CHECK = "deciding_again_gives_the_same_bytes"
@@ -63,7 +63,7 @@ def build_gate_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
 
         Grain: one row an evaluation. Key: decision_id, the fingerprint of its inputs. Not partitioned.
         """
-        as_of = moment(config.as_of)
+        as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
         manifest = platform.manifest(use_case)
         challengers = _challengers(manifest, config.challenger_version)
         decisions: list[GateDecision] = []

@@ -11,7 +11,7 @@ import pandas as pd
 from shadow_platform.contracts.tables import LABELS, PREDICTIONS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.labels import known_on, requests_to_label
-from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days, end_of, start_of
+from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days, end_of, require_days, start_of
 from shadow_platform.resources import PlatformResource
 
 
@@ -41,6 +41,8 @@ def build_label_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
         """
         lake, n_rows, n_positive = platform.lake(), 0, 0
         horizon, of_days = use_case.label.horizon, days(context.partition_keys)
+        for kind in use_case.events:
+            require_days(f"events {kind.name}", lake.event_days(use_case, kind), of_days[0], of_days[-1])
         requests = _requests(platform, use_case, start_of(of_days[0]) - horizon, end_of(of_days[-1]))
         for day in of_days:
             start, end = start_of(day), end_of(day)

@@ -13,7 +13,7 @@ from shadow_platform.contracts.tables import LABELS, PERFORMANCE_DAILY, PREDICTI
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.estimation import Calibrator, fit_calibrator, performance_by_day
 from shadow_platform.domain.labels import matured_cohort
-from shadow_platform.partitions import moment
+from shadow_platform.partitions import labels_known_until, moment
 from shadow_platform.resources import PlatformResource
 
 
@@ -48,7 +48,7 @@ def build_performance_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
         Grain: one row a request day, model version and role. Key: the same. Not partitioned: a later as_of replaces
         a day's row. Estimated columns hold only if P(y|x) is stable.
         """
-        as_of = moment(config.as_of)
+        as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
         judged = _judged(platform, use_case, as_of, config.first_day)
         parts, uncalibrated = [], []
         for (role, version), cohort in judged.groupby(["role", "model_version"]):

@@ -131,7 +131,7 @@ def _promotion(use_case: UseCase) -> dg.AssetsDefinition:
 
 def _decisions(platform: PlatformResource, use_case: UseCase, decision_id: str | None) -> list[GateDecision]:
     """The decision asked for, or the latest on each challenger, the best promotion first."""
-    rows = platform.lake().read_table(GATE_DECISIONS, use_case).sort_values(["as_of", "decided_at"])
+    rows = platform.lake().read_table(GATE_DECISIONS, use_case).sort_values("decided_at")
     if decision_id is not None:
         rows = rows[rows["decision_id"].eq(decision_id)]
         if rows.empty:

@@ -7,7 +7,7 @@ import inspect
 import json
 import math
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS
 from shadow_platform.contracts.use_case import ModelSpec, Role, UseCase
 from shadow_platform.contracts.verdicts import Outcome, ParityReport
 from shadow_platform.domain import training
-from shadow_platform.partitions import end_of, moment
+from shadow_platform.partitions import end_of, moment, require_days
 from shadow_platform.resources import PlatformResource
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ def _point_in_time_frame(platform: PlatformResource, use_case: UseCase, as_of: d
     lake = platform.lake()
     parts = training.windows(use_case.training, use_case.label.horizon, as_of)
     window = {"start": parts.fit.start, "end": parts.evaluation.end}
+    first, last = max(parts.fit.start.date(), use_case.first_partition), (as_of - timedelta(microseconds=1)).date()
+    for kind in use_case.events:
+        require_days(f"events {kind.name}", lake.event_days(use_case, kind), first, last)
     requests = lake.events_sql(use_case.requests_sql, use_case, use_case.events, window, end=as_of)
     labels = lake.events_sql(
         use_case.label.sql, use_case, use_case.events, {"as_of": as_of}, end=as_of, extra={"requests": requests}

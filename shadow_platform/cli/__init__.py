@@ -15,12 +15,13 @@ from shadow_platform.contracts.errors import ShadowPlatformError
 
 
 def default_use_case() -> str:
-    """``SHADOW_USE_CASE`` if it is installed, else the first use case that is."""
+    """``SHADOW_USE_CASE`` if it is set, else the only use case that is installed, else the setting's default."""
     from shadow_platform.settings import load_settings
     from shadow_platform.use_cases import use_case_names
 
-    wanted = load_settings().shadow_use_case
-    return wanted if ":" in wanted or wanted in use_case_names() else use_case_names()[0]
+    settings, installed = load_settings(), use_case_names()
+    is_chosen = "shadow_use_case" in settings.model_fields_set or len(installed) != 1
+    return settings.shadow_use_case if is_chosen else installed[0]
 
 
 UseCaseOption = Annotated[

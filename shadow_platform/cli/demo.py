@@ -37,6 +37,7 @@ from shadow_platform.use_cases import load_use_case
 CONSOLE = Console()
 DAEMON_TIMEOUT_S = 240
 DAY = timedelta(days=1)
+BROKEN = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dataclass
@@ -102,6 +103,8 @@ def run_demo(use_case_name: str, home: Path | None) -> None:
     """
     if home:
         os.environ["SHADOW_HOME"] = str(home)
+    if ":" in use_case_name:
+        os.environ.setdefault("SHADOW_EXTRA_USE_CASES", use_case_name)
     platform = PlatformResource()
     use_case = load_use_case(use_case_name)
     if use_case.demo is None:
@@ -197,10 +200,15 @@ def _wait_for_shadow(url: str) -> None:
 
 
 def _retrain_by_sensor(demo: Demo) -> None:
-    """Let the daemon's sensor see the drift verdict and wait for the run it starts."""
+    """Let the daemon's sensor see the drift verdict and wait for the run it starts; one that broke is run again."""
     job = f"{demo.use_case.name}_retrain"
     with demo.stage("sensor and retraining (daemon)", 1):
         if demo.has_run("retrain"):
+            return
+        broken = demo.instance.get_runs(dg.RunsFilter(job_name=job, statuses=BROKEN), limit=1)
+        if broken:
+            tags = {name: value for name, value in broken[0].tags.items() if name.startswith("shadow/")}
+            run_job(demo.job("retrain"), demo.instance, run_config=broken[0].run_config, tags=tags)
             return
         log = demo.platform.layout.dagster / "daemon.log"
         command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "shadow_platform.definitions"]
@@ -218,7 +226,7 @@ def _wait_for_run(instance: dg.DagsterInstance, job: str, log: Path) -> None:
         runs = instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
         if runs and runs[0].status == dg.DagsterRunStatus.SUCCESS:
             return
-        if runs and runs[0].status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
+        if runs and runs[0].status in BROKEN:
             raise ShadowPlatformError(
                 f"{job} ended {runs[0].status.value}; look at run {runs[0].run_id} in `shadow ui`"
             )

@@ -54,7 +54,7 @@ def _feature_store(use_case: str) -> str:
 
 
 def _registry(use_case: str) -> str:
-    registry = PlatformResource().registry()
+    registry, use_case = PlatformResource().registry(), load_use_case(use_case).name
     versions = registry.versions(use_case)
     return f"{len(versions)} versions, champion {registry.alias(use_case, 'champion') or 'not set'}"
 
@@ -63,7 +63,7 @@ def _deployment(use_case: str) -> str:
     from shadow_platform.adapters.bundle import Bundle
     from shadow_platform.adapters.deployment import read_manifest
 
-    layout = load_settings().layout
+    layout, use_case = load_settings().layout, load_use_case(use_case).name
     manifest = read_manifest(layout.manifest(use_case))
     if manifest is None:
         raise ShadowPlatformError(f"{layout.manifest(use_case)} does not exist; run the {use_case}_train job")

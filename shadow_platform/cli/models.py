@@ -20,7 +20,7 @@ SHOWN_METRICS = ("roc_auc", "log_loss", "brier", "f1")
 def list_versions(use_case: str) -> None:
     """Print every version, newest first."""
     table = Table("version", "model", "aliases", "registered", *SHOWN_METRICS, "bundle")
-    for version in reversed(PlatformResource().registry().versions(use_case)):
+    for version in reversed(PlatformResource().registry().versions(load_use_case(use_case).name)):
         metrics = [f"{version.metrics[name]:.4f}" if name in version.metrics else "" for name in SHOWN_METRICS]
         table.add_row(
             version.version,
@@ -35,7 +35,7 @@ def list_versions(use_case: str) -> None:
 
 def show_version(use_case: str, version: str) -> None:
     """Print all that is known of one version."""
-    found = PlatformResource().registry().get(use_case, version)
+    found = PlatformResource().registry().get(load_use_case(use_case).name, version)
     table = Table("", "", show_header=False)
     for name in ("use_case", "version", "model_name", "bundle_hash", "run_id", "created_at"):
         table.add_row(name, str(getattr(found, name)))

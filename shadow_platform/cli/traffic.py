@@ -153,7 +153,7 @@ async def _send(
             try:
                 async with session.post(url, data=body, headers=headers) as response:
                     answer = await response.read()
-            except aiohttp.ClientError as error:
+            except (aiohttp.ClientError, TimeoutError) as error:
                 raise ShadowPlatformError(f"{url} does not answer ({error}); start it with `shadow serve`") from error
             report.sent += 1
             report.latencies_ms.append((perf_counter() - began) * 1000)

@@ -35,7 +35,7 @@ class FakeRegistry:
         self.crash_after_swap: str | None = None
 
     def register(self, use_case: str, bundle: Path, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
-        raise AssertionError("a batch is never appended here")
+        raise AssertionError("these tests register nothing")
 
     def get(self, use_case: str, version: str) -> RegisteredVersion:
         if version not in "123456789":

@@ -26,14 +26,14 @@ from shadow_platform_tests.bento.helpers import deploy
 from shadow_platform_tests.fakes_log import FullLog, InMemoryLog
 from shadow_platform_tests.tiny import USE_CASE
 
-NOW = datetime.now(UTC)
-
 
 class FakeStore:
     """A store whose answers and manners are set by the test."""
 
     def __init__(self) -> None:
-        self.rows = {"visitor-01": OnlineRow({"visits_7d": 5.0, "purchases_7d": 2.0}, NOW - timedelta(hours=1))}
+        self.rows = {
+            "visitor-01": OnlineRow({"visits_7d": 5.0, "purchases_7d": 2.0}, datetime.now(UTC) - timedelta(hours=1))
+        }
         self.asked: list[Mapping[str, str]] = []
         self.manner: Callable[[], None] = lambda: None
 
@@ -88,7 +88,7 @@ def test_features_come_from_request_then_store_then_imputation(tmp_path: Path, s
 
 def test_replayed_traffic_sees_no_row_of_its_own_future(tmp_path: Path, store: FakeStore) -> None:
     found = predictor(tmp_path, OnlineReader(lambda: store), InMemoryLog())
-    headers = RequestHeaders(as_of=(NOW - timedelta(hours=2)).isoformat())
+    headers = RequestHeaders(as_of=(datetime.now(UTC) - timedelta(hours=2)).isoformat())
     (answer,) = ask(found, {"visit_id": "v", "visitor_id": "visitor-01"}, headers=headers)
     assert answer["feature_sources"]["online"] == 0
 

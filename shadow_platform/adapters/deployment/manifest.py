@@ -28,7 +28,7 @@ def read_manifest(path: Path) -> DeploymentManifest | None:
         first = error.errors()[0]
         raise RegistryError(
             f"deployment manifest {path}: {first['msg']} at {'.'.join(map(str, first['loc'])) or 'top level'}; "
-            "remove the file and deploy again (`shadow rollback` or `shadow promote`)"
+            "put back the manifest of the last backup; the log of transitions names the versions"
         ) from error
 
 

@@ -53,13 +53,13 @@ class Lake:
         self.layout = layout
 
     def land_raw(self, uc: UseCase | str, kind: EventKind | str, day: date, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Write a raw event file unless one lies there already; returns whether it was written.
+        """Write a raw event file unless one with rows lies there already; returns whether it was written.
 
         Raises:
             EventFileError: the rows are not JSON-ready, or the disk refuses.
         """
         path = self.layout.raw_events(_name(uc), _name(kind), day)
-        if path.exists():
+        if path.exists() and path.stat().st_size > 0:
             return False
         raw.write_rows(path, rows)
         return True

@@ -70,40 +70,79 @@ def indicator_sums(levels: Codes, n_levels: int, days: Codes, *, cumulative: boo
     return DaySums(counts.sum(axis=1), sums, sums.sum(axis=0))
 
 
-def intraclass_correlation(samples: Sequence[DaySums]) -> tuple[Array, Array, float]:
-    """Variance between and within days of one sample (mean squares, shape (K,)), and the days' degrees of freedom.
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How alike rows of one day are: the intraclass correlation of K quantities, as a fraction to be pooled or not.
 
-    One-way analysis of variance with days nested in samples, so that a difference between the samples themselves,
-    which is what the test looks for, does not count. Returned as the numerator and denominator of the intraclass
-    correlation, so that several quantities can be pooled before dividing. The third value is days minus samples.
+    Attributes:
+        between: excess of the mean square between days over that within, shape (K,).
+        total: what it is a share of, shape (K,).
+        day_size: rows of a day behind the estimate.
+        df: days minus samples.
+    """
+
+    between: Array
+    total: Array
+    day_size: float
+    df: float
+
+    def pooled(self) -> Array:
+        """One correlation for all quantities, shape (1,)."""
+        total = self.total.sum(keepdims=True)
+        return np.where(total > 0, self.between.sum(keepdims=True) / np.where(total > 0, total, 1.0), 0.0)
+
+    def each(self) -> Array:
+        """Correlation of every quantity, shape (K,); 0 where a quantity is constant."""
+        is_known = np.isfinite(self.total) & (self.total > 0)
+        return np.where(is_known, self.between / np.where(is_known, self.total, 1.0), 0.0)
+
+
+def likeness(samples: Sequence[DaySums]) -> Likeness:
+    """Likeness of rows of one day, by one-way analysis of variance with days nested in samples.
+
+    Nested, so that a difference between the samples themselves, which is what the test looks for, does not count.
     """
     rows = sum(float(s.sizes.sum()) for s in samples)
     days = sum(len(s.sizes) for s in samples)
-    df = days - len(samples)
-    by_day = [s.sums**2 / s.sizes[:, None] for s in samples]
-    between = sum(
-        (b.sum(axis=0) - s.sums.sum(axis=0) ** 2 / s.sizes.sum() for b, s in zip(by_day, samples, strict=True)),
-        start=np.zeros(1),
-    )
-    within = sum(
-        (s.squares - b.sum(axis=0) for b, s in zip(by_day, samples, strict=True)),
-        start=np.zeros(1),
-    )
+    df = float(days - len(samples))
+    by_day = [(s.sums**2 / s.sizes[:, None]).sum(axis=0) for s in samples]
+    means = [s.sums.sum(axis=0) ** 2 / s.sizes.sum() for s in samples]
+    between = np.sum(by_day, axis=0) - np.sum(means, axis=0)
+    within = np.sum([s.squares for s in samples], axis=0) - np.sum(by_day, axis=0)
     if df < 1 or rows <= days:
-        return np.zeros_like(between), np.ones_like(between), float(df)
+        return Likeness(np.zeros_like(between), np.ones_like(between), max(rows / max(days, 1), 1.0), df)
     size = (rows - sum(s.kish_size for s in samples)) / df
     between, within = between / df, np.maximum(within, 0) / (rows - days)
-    return np.maximum(between - within, 0), between + (size - 1) * within, float(df)
+    return Likeness(np.maximum(between - within, 0), between + (size - 1) * within, size, df)
+
+
+def design_effects(correlation: Array, samples: Sequence[DaySums]) -> list[Array]:
+    """Variance of a sample's mean against that of independent rows, per sample: ``1 + (m - 1) ICC``, >= 1."""
+    return [np.maximum(1.0, 1 + (s.kish_size - 1) * correlation) for s in samples]
+
+
+def degrees_of_freedom(alike: Likeness, correlation: Array, samples: Sequence[DaySums]) -> Array:
+    """Degrees of freedom of the variance of the difference of the samples' means (Satterthwaite 1946), >= 1.
+
+    Days minus samples when the days of both samples are of one size. Fewer when the likeness, measured on small days,
+    is carried over to large ones, where its error weighs more.
+    """
+    effects = design_effects(correlation, samples)
+    variance = sum((e / s.sizes.sum() for e, s in zip(effects, samples, strict=True)), start=np.zeros(1))
+    slope = (1 + (alike.day_size - 1) * correlation) * (1 - correlation) / alike.day_size
+    weight = sum((s.kish_size - 1) / float(s.sizes.sum()) for s in samples)
+    shrink = np.minimum(variance / np.maximum(slope * weight, 1e-12 * variance), 1.0)
+    return np.maximum(alike.df * shrink**2, 1.0)
 
 
 def effective_size(samples: Sequence[DaySums]) -> EffectiveSize:
-    """Effective rows of (reference, current): ``n / (1 + (m - 1) ICC)``, m the Kish day size, one ICC."""
-    numerator, denominator, df = intraclass_correlation(samples)
-    total = float(denominator.sum())
-    icc = float(numerator.sum()) / total if total > 0 else 0.0
-    effects = [max(1.0, 1 + (s.kish_size - 1) * icc) for s in samples]
+    """Effective rows of (reference, current): ``n / design effect``, with one likeness for all quantities."""
+    alike = likeness(samples)
+    correlation = alike.pooled()
+    effects = [float(effect[0]) for effect in design_effects(correlation, samples)]
     sizes = [float(s.sizes.sum()) / effect for s, effect in zip(samples, effects, strict=True)]
-    return EffectiveSize(sizes[0], sizes[1], effects[1], max(df, 1.0))
+    df = float(degrees_of_freedom(alike, correlation, samples)[0])
+    return EffectiveSize(sizes[0], sizes[1], effects[1], df)
 
 
 def independent_size(n_reference: int, n_current: int) -> EffectiveSize:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from shadow_platform.domain.drift.clusters import Array, Codes, DaySums, intraclass_correlation
+from shadow_platform.domain.drift.clusters import Array, Codes, DaySums, degrees_of_freedom, design_effects, likeness
 from shadow_platform.domain.drift.columns import Column, Values
 
 MAX_ROWS = 100_000
@@ -109,12 +109,12 @@ def _influence_by_day(ranks: Array, mask: Array, rho: Array, squares: Array, day
 
 
 def _p_values(before: _Moments, after: _Moments, is_clustered: bool) -> Array:
-    effects, df = [np.ones(before.n.size), np.ones(before.n.size)], float("inf")
+    effects, df = [np.ones(before.n.size), np.ones(before.n.size)], None
     if is_clustered:
-        numerator, denominator, df = intraclass_correlation([before.days, after.days])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            icc = np.where(denominator > 0, numerator / denominator, 0.0)
-        effects = [1 + (moments.days.kish_size - 1) * icc for moments in (before, after)]
+        samples = [before.days, after.days]
+        alike = likeness(samples)
+        effects = design_effects(alike.each(), samples)
+        df = degrees_of_freedom(alike, alike.each(), samples).reshape(before.n.shape)
     sizes = [
         np.maximum(moments.n / effect.reshape(moments.n.shape), 4.0)
         for moments, effect in zip((before, after), effects, strict=True)
@@ -122,6 +122,6 @@ def _p_values(before: _Moments, after: _Moments, is_clustered: bool) -> Array:
     spread = np.sqrt(1.06 / (sizes[0] - 3) + 1.06 / (sizes[1] - 3))
     bounded = [np.arctanh(np.clip(m.correlation, -MAX_CORRELATION, MAX_CORRELATION)) for m in (before, after)]
     z = np.abs(bounded[1] - bounded[0]) / spread
-    p_values = 2 * (stats.norm.sf(z) if np.isinf(df) else stats.t.sf(z, max(df, 1.0)))
+    p_values = 2 * (stats.norm.sf(z) if df is None else stats.t.sf(z, df))
     enough = (before.n >= MIN_PAIRS) & (after.n >= MIN_PAIRS)
     return np.where(enough, p_values, np.nan)

@@ -23,6 +23,11 @@ def test_rows_of_a_day_being_alike_hardly_ever_raise_a_false_alarm(reference_day
     assert share_failing(2_000, 40, DriftPolicy(), **SMALL, **days, day_effect=0.4) <= 0.05
 
 
+def test_likeness_measured_on_small_days_is_not_trusted_on_a_large_one() -> None:
+    days: dict[str, Any] = {"reference_days": 60, "current_days": 1}
+    assert share_failing(2_000, 40, DriftPolicy(), **SMALL, **days, day_effect=0.1) <= 0.05
+
+
 def test_taking_rows_of_a_day_for_independent_would_raise_false_alarms() -> None:
     assert share_failing(2_000, 15, DriftPolicy(cluster=None), **SMALL, day_effect=0.4) >= 0.5
 
