@@ -1,4 +1,4 @@
-"""What starts runs without a person: the retrain sensor, the nightly schedule, automation conditions, with their whys.
+"""What starts runs without a person: the retrain sensor and the nightly schedule, with their whys.
 
 Belongs here: deciding when. Does not belong here: what a run does (jobs, assets). Upstream: materializations, run
 records, tables. Downstream: definitions. A trigger that is held back says why in the table pipeline_runs.
@@ -348,20 +348,3 @@ def build_schedule(use_case: UseCase, job: Job, run_config: RunConfigOf = retrai
         )
 
     return retrain_nightly
-
-
-def nightly() -> dg.AutomationCondition[Any]:
-    """Materialize at 02:00 UTC, after the dependencies of the day are there and their blocking checks passed.
-
-    For tables of closed days. ``on_cron`` waits for the dependencies instead of running on yesterday's; without the
-    check condition a failed blocking check would stop its own run only, and the next stage would run all the same.
-    """
-    return dg.AutomationCondition.on_cron(NIGHTLY) & dg.AutomationCondition.all_deps_blocking_checks_passed()
-
-
-def follow() -> dg.AutomationCondition[Any]:
-    """Materialize when a dependency was, unless one of its blocking checks failed.
-
-    For verdicts and views that cost seconds. ``eager()`` alone requests downstream even after a failed blocking check.
-    """
-    return dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()

@@ -5,7 +5,6 @@ nothing here or behind it imports Feast, MLflow, Evidently or BentoML at module 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -27,7 +26,7 @@ from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case, use_case_names
 
-STAGES: dict[str, Callable[[UseCase], Iterable[Any]]] = {
+STAGES: dict[str, Callable[[UseCase], Iterable[dg.AssetsDefinition]]] = {
     "events": build_event_assets,
     "features": build_feature_assets,
     "training": build_training_assets,
@@ -47,14 +46,11 @@ EXECUTORS: dict[str, dg.ExecutorDefinition] = {
 
 
 def use_case_definitions(use_case: UseCase) -> dg.Definitions:
-    """Assets, checks, jobs, sensors and schedules of one use case; resources come from the caller."""
-    parts = [part for build in STAGES.values() for part in build(use_case)]
+    """Assets with their checks, jobs, sensors and schedules of one use case; resources come from the caller."""
     jobs = build_jobs(use_case)
     automation = build_automation(use_case, jobs["retrain"])
-    checks = [part for part in parts if type(part) is dg.AssetChecksDefinition]
     return dg.Definitions(
-        assets=[part for part in parts if type(part) is not dg.AssetChecksDefinition],
-        asset_checks=checks,
+        assets=[asset for build in STAGES.values() for asset in build(use_case)],
         jobs=list(jobs.values()),
         sensors=automation.sensors,
         schedules=automation.schedules,

@@ -69,7 +69,7 @@ def build_retrain_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         f"{use_case.name}_retrain",
         _select(use_case, ["training_frame", "challenger_model", "deployment", "challenger_replay"]),
-        description="Train a new challenger on a frame of today and let it score the logged period.",
+        description="Train a new challenger on what was known at a time and let it score the logged period.",
     )
 
 

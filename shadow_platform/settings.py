@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
     environment: Literal["development", "staging", "production"] = Field(
-        "development", description="development allows X-As-Of and needs no token; production refuses X-As-Of"
+        "development", description="production refuses the header X-As-Of"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
     shadow_home: Path = Field(Path("data"), description="folder that holds everything the platform writes")

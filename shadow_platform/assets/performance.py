@@ -1,6 +1,6 @@
 """Performance stage: how well champion and challengers did each day, on matured labels and without.
 
-Upstream: predictions, shadow_comparisons, labels, bundles. Downstream: performance sensor, warehouse.
+Upstream: predictions, shadow_comparisons, labels, bundles. Downstream: warehouse.
 """
 
 from datetime import datetime

@@ -7,12 +7,10 @@ training.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.use_case import Feature
 
 
@@ -72,38 +70,6 @@ def runs_of_days(days: Iterable[date], longest: int) -> list[list[date]]:
         else:
             runs.append([day])
     return runs
-
-
-def wide_frame(joined: pd.DataFrame, keys: Sequence[str], features: Sequence[Feature]) -> pd.DataFrame:
-    """Requests with every feature: ``subject_id``, join keys, ``requested_at``, then the features in matrix order.
-
-    Args:
-        joined: requests with their request features, as the feature store completed them.
-
-    Returns:
-        Numeric features as float64 with NaN, categorical ones as strings with None; rows in the order given.
-
-    Raises:
-        FeatureStoreError: a column is missing, or a request appears twice.
-    """
-    names = ["subject_id", *keys, "requested_at", *(feature.name for feature in features)]
-    missing = [name for name in names if name not in joined.columns]
-    if missing:
-        raise FeatureStoreError(f"columns {missing} are missing of the requests with features; correct requests_sql")
-    twice = joined[joined.duplicated(["subject_id", "requested_at"])]
-    if not twice.empty:
-        raise FeatureStoreError(
-            f"request {twice['subject_id'].iloc[0]!r} at {twice['requested_at'].iloc[0]} appears more than once; "
-            "requests_sql must return one row a request"
-        )
-    typed = {feature.name: _typed(joined[feature.name], feature) for feature in features}
-    return joined[names].assign(**typed).reset_index(drop=True)
-
-
-def _typed(values: "pd.Series[Any]", feature: Feature) -> "pd.Series[Any]":
-    if feature.kind == "numeric":
-        return values.astype("float64")
-    return values.map(str, na_action="ignore").astype(object).where(values.notna(), None)
 
 
 def _report(found: list[str], n_rows: int, what: str) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.use_case import Feature
-from shadow_platform.domain.features import by_day, null_rates, runs_of_days, violations, wide_frame
+from shadow_platform.domain.features import by_day, null_rates, runs_of_days, violations
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
@@ -67,28 +66,3 @@ def test_runs_of_days_are_cut_at_gaps_and_at_the_longest() -> None:
     days = [START.date() + timedelta(days=n) for n in (5, 0, 1, 2, 7)]
     assert [[(day - START.date()).days for day in run] for run in runs_of_days(days, 2)] == [[0, 1], [2], [5], [7]]
     assert runs_of_days([], 2) == []
-
-
-def joined(**changes: Any) -> pd.DataFrame:
-    data = {
-        "plan": ["a", None],
-        "count": [1, None],
-        "requested_at": [START, END],
-        "user": "u",
-        "subject_id": ["1", "2"],
-    }
-    return pd.DataFrame({**data, "left_over": 0} | changes)
-
-
-def test_the_wide_frame_has_features_in_matrix_order_and_types() -> None:
-    frame = wide_frame(joined(), ["user"], FEATURES)
-    assert list(frame.columns) == ["subject_id", "user", "requested_at", "count", "plan"]
-    assert str(frame["count"].dtype) == "float64"
-    assert frame["plan"].tolist() == ["a", None]
-
-
-def test_the_wide_frame_refuses_missing_columns_and_repeated_requests() -> None:
-    with pytest.raises(FeatureStoreError, match=r"columns \['plan'\] are missing"):
-        wide_frame(joined().drop(columns="plan"), ["user"], FEATURES)
-    with pytest.raises(FeatureStoreError, match=r"request '1' at .* appears more than once"):
-        wide_frame(joined(subject_id="1", requested_at=START), ["user"], FEATURES)
