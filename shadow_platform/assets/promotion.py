@@ -54,7 +54,7 @@ def _deployment(use_case: UseCase) -> dg.AssetsDefinition:
         manifest = platform.manifest(use_case) or platform.deploy(
             use_case,
             "deploy_initial",
-            version=_first_champion(use_case, versions),
+            version=platform.registry().alias(use_case.name, "champion") or _first_champion(use_case, versions),
             actor="bootstrap",
             reason=f"first deployment of {use_case.models[0].name}",
         )

@@ -233,6 +233,6 @@ def test_a_damaged_manifest_is_named_and_never_half_written(layout: Layout) -> N
     assert deployment.read_manifest(path) == manifest
     assert [entry.name for entry in path.parent.iterdir()] == ["shop.json"]
     path.write_text("{")
-    with pytest.raises(RegistryError, match=r"shop\.json: .*deploy again"):
+    with pytest.raises(RegistryError, match=r"shop\.json: .*put back the manifest"):
         deployment.read_manifest(path)
     assert deployment.read_manifest(path.with_name("absent.json")) is None
