@@ -56,10 +56,12 @@ def gapless_end(present: Sequence[date]) -> datetime | None:
     >>> gapless_end([date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 4)]).isoformat()
     '2024-01-03T00:00:00+00:00'
     """
-    for day, following in zip(present, [*present[1:], None], strict=True):
-        if following != day + timedelta(days=1):
-            return end_of(day)
-    return None
+    end: datetime | None = None
+    for day in present:
+        if end is not None and start_of(day) != end:
+            break
+        end = end_of(day)
+    return end
 
 
 def moment(text: str | None) -> datetime:
