@@ -1,7 +1,7 @@
-"""Prometheus metrics of the service and the shadow worker, correct over several processes.
+"""Prometheus metrics of the service, and the exposition over all its processes and the shadow worker's.
 
 Names and labels are part of the HTTP contract. prometheus_client chooses its multiprocess mode when it is imported,
-hence the import inside. Upstream: predictor, shadow worker. Downstream: ``GET /metrics``.
+hence the import inside. Upstream: predictor. Downstream: ``GET /metrics``.
 """
 
 import os
@@ -63,31 +63,6 @@ class ServiceMetrics:
             if child is None:
                 child = self._children["", view] = self._missing.labels(view).inc
             child(n)
-
-
-class ShadowMetrics:
-    """Counters of the shadow worker."""
-
-    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
-        from prometheus_client import REGISTRY, Counter, Gauge
-
-        counter = partial(Counter, registry=registry or REGISTRY)
-        gauge = partial(Gauge, registry=registry or REGISTRY)
-        self._outcomes = counter("shadow_predictions", "predictions sent to a challenger", ["challenger", "outcome"])
-        self._lag = gauge(
-            "shadow_lag_seconds",
-            "age of the last prediction when it was compared",
-            ["challenger"],
-            multiprocess_mode="mostrecent",
-        )
-
-    def count(self, challenger: str, outcome: str, n: int) -> None:
-        """Records appended."""
-        self._outcomes.labels(challenger, outcome).inc(n)
-
-    def lag(self, challenger: str, seconds: float) -> None:
-        """Lag after a batch, or zero when nothing waits."""
-        self._lag.labels(challenger).set(seconds)
 
 
 def exposition(models: dict[str, str]) -> bytes:

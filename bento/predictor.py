@@ -1,11 +1,11 @@
-"""Answers requests with the champion: validate, look up, score, append, answer.
+"""Answers requests with the champion: validate, complete, score, append, answer.
 
 Belongs here: the order of the steps of one answer, and what a caller is told when one fails. Does not belong here:
 routes (``bento.app``), rules (``domain.serving``), which model answers (``bento.models``).
 Upstream: bodies of requests. Downstream: the prediction log, then the caller.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import orjson
 import uuid_utils
 
+from bento.features import RequestFeatures
 from bento.http import ProblemError, parse_json
 from bento.idempotency import AnswerCache, check_key, request_id_of
 from bento.metrics import ServiceMetrics
 from bento.models import LoadedModel, ModelWatcher
-from bento.online import OnlineReader
-from shadow_platform.contracts.errors import FeatureStoreError, LogError, RequestError
-from shadow_platform.contracts.ports import LogSink, OnlineRow
+from shadow_platform.contracts.errors import LogError, RequestError
+from shadow_platform.contracts.ports import LogSink
 from shadow_platform.contracts.records import PredictionRecord
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving import (
@@ -68,16 +68,17 @@ class Predictor:
         models: ModelWatcher,
         sink: CheckedSink,
         metrics: ServiceMetrics,
-        online: OnlineReader | None,
+        contract: RequestContract,
+        features: RequestFeatures,
         options: PredictorOptions,
     ) -> None:
         self.use_case = use_case
         self.models = models
         self.sink = sink
         self.metrics = metrics
-        self.online = online
+        self._contract = contract
+        self._features = features
         self._options = options
-        self._contract = RequestContract(use_case)
         self._answers = AnswerCache()
 
     async def answer(self, body: bytes, headers: RequestHeaders) -> bytes:
@@ -111,8 +112,7 @@ class Predictor:
             requests = [self._contract.parse(value)]
         else:
             requests = self._contract.parse_batch(value, self._options.max_batch_size)
-        rows = await self._look_up(requests)
-        served = [self._contract.assemble(r, online, as_of) for r, online in zip(requests, rows, strict=True)]
+        served = await self._features.serve(requests, as_of)
         outputs = self._score(serving.champion, served)
         key = headers.idempotency_key
         ids = self._ids(len(requests), None if key is None else f"{kind} {key}")
@@ -145,19 +145,6 @@ class Predictor:
             )
             for request_id, request, features, output in zip(ids, requests, served, outputs, strict=True)
         ]
-
-    async def _look_up(self, requests: Sequence[ValidRequest]) -> Sequence[Mapping[str, OnlineRow]]:
-        nothing: list[Mapping[str, OnlineRow]] = [{}] * len(requests)
-        if self.online is None:
-            return nothing
-        keys = [self._contract.lookup_keys(request) for request in requests]
-        if not any(keys):
-            return nothing
-        try:
-            return await self.online.read(keys)
-        except FeatureStoreError:
-            self.metrics.count_store_error()
-            return nothing
 
     def _score(self, model: LoadedModel, served: Sequence[ServedFeatures]) -> list[ModelOutput]:
         bundle, deployed = model.bundle, model.deployed

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import orjson
 
-from bento.metrics import ShadowMetrics
 from bento.models import ManifestFile, load_model
 from bento.offsets import advance, predictions_since, shadow_records, shadow_root
 from bento.package import seed_from_package, with_packaged_use_case
 from bento.replay import replay
 from bento.scoring import BATCH, ExclusiveWork, Scorer, append, lag_s, sent
+from bento.shadow_metrics import ShadowMetrics
 from bento.worker import is_orphan
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.adapters.log import FileLogSink, FileLogSource

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from bento.features import RequestFeatures
 from bento.metrics import ServiceMetrics
 from bento.models import ModelWatcher
 from bento.online import OnlineReader
@@ -23,7 +24,7 @@ from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.ports import OnlineFeatures
 from shadow_platform.contracts.use_case import UseCase
-from shadow_platform.domain.serving import rfc3339
+from shadow_platform.domain.serving import RequestContract, rfc3339
 from shadow_platform.settings import Settings
 
 LOGGER = logging.getLogger("shadow_platform.worker")
@@ -48,12 +49,15 @@ class Worker:
         self.sink = FileLogSink(layout.log("predictions", use_case.name))
         self.online = OnlineReader(self._open_store) if use_case.views else None
         self.metrics = ServiceMetrics()
+        self.contract = RequestContract(use_case)
+        self.features = RequestFeatures(self.contract, self.online, self.metrics)
         self.predictor = Predictor(
             use_case,
             self.models,
             self.sink,
             self.metrics,
-            self.online,
+            self.contract,
+            self.features,
             PredictorOptions(settings.max_batch_size, settings.environment != "production"),
         )
         self.shadow = ShadowView(layout, use_case)

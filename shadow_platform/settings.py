@@ -7,7 +7,7 @@ in ``.env.example`` and in the field's description; both are kept equal by a tes
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shadow_platform.contracts.errors import SettingsError
@@ -38,9 +38,19 @@ class Settings(BaseSettings):
     min_f1_improvement_pct: float = Field(2.0, description="F1 gain in percent, for policies that demand one")
     max_brier_degradation: float = Field(0.01, ge=0, description="largest tolerated rise of the Brier score")
     min_samples_for_decision: int = Field(200, gt=0, description="matured labels a gate needs at least")
-    canary_split: float = Field(0.0, ge=0, le=1, description="share of entities answered by the canary")
+    canary_split: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of subjects the newest challenger answers, unless a canary is set by hand",
+    )
     slo_p95_ms: float = Field(200.0, gt=0, description="95 % of answers must be faster, milliseconds")
     slo_error_rate: float = Field(0.01, ge=0, le=1, description="tolerated share of failed requests")
+    slo_window_seconds: float = Field(60.0, gt=0, description="span of traffic a breach is judged on, seconds")
+    slo_min_requests: int = Field(200, gt=0, description="requests within the span before a breach is judged")
+    slo_probation_seconds: float = Field(
+        3600.0, ge=0, description="span after a promotion in which a breach brings the previous champion back, seconds"
+    )
     kafka_bootstrap_servers: str | None = Field(None, description="host:port list; unset: no stream")
     redis_url: str | None = Field(None, description="online store; unset: SQLite")
     postgres_url: str | None = Field(None, description="registries; unset: SQLite")
@@ -53,6 +63,22 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="port of the HTTP API")
     max_batch_size: int = Field(1000, ge=1, description="most requests of one POST /predict/batch")
     max_concurrency: int = Field(256, ge=1, description="requests in flight per worker before 429")
+    cors_origins: str | None = Field(
+        None, description="comma-separated origins that browsers may call from, or *; unset: none"
+    )
+    predict_tokens: SecretStr | None = Field(
+        None, description="comma-separated bearer tokens that may predict and explain; required outside development"
+    )
+    shadow_tokens: SecretStr | None = Field(
+        None, description="comma-separated bearer tokens that may read shadow data; required outside development"
+    )
+    online_timeout_ms: float = Field(
+        250.0, gt=0, description="longest wait for online features before they are imputed, milliseconds"
+    )
+    online_cache_seconds: float = Field(
+        0.0, ge=0, description="online features may be served this long from the worker's memory, seconds; 0: never"
+    )
+    explain_timeout_ms: float = Field(2000.0, gt=0, description="longest time for POST /explain, milliseconds")
 
     @property
     def layout(self) -> Layout:

@@ -47,7 +47,7 @@ class Layout:
         return self.home / "warehouse.duckdb"
 
     def log(self, stream: str, use_case: str) -> Path:
-        """Root of an append-only log; ``stream`` is ``predictions``, ``shadow`` or ``transitions``."""
+        """Root of an append-only log; ``stream`` is ``predictions``, ``failures``, ``shadow`` or ``transitions``."""
         return self.home / "log" / stream / f"use_case={use_case}"
 
     def frame(self, use_case: str, fingerprint: str) -> Path:
@@ -67,6 +67,18 @@ class Layout:
     def manifest(self, use_case: str) -> Path:
         """Deployment manifest that serving workers watch."""
         return self.home / "serving" / f"{use_case}.json"
+
+    def worker_states(self, use_case: str) -> Path:
+        """Folder in which every serving worker keeps one file ``<pid>.json`` about itself."""
+        return self.home / "serving" / f"{use_case}.workers"
+
+    def idempotency(self, use_case: str) -> Path:
+        """Answers by ``Idempotency-Key``, shared by the workers of one machine (SQLite)."""
+        return self.home / "serving" / f"{use_case}.idempotency.db"
+
+    def shadow_progress(self, use_case: str, version: str) -> Path:
+        """How far one challenger's shadow worker came; a shortcut that can be made anew from its log."""
+        return self.home / "serving" / f"{use_case}.shadow" / f"{version}.json"
 
     def reports(self, use_case: str) -> Path:
         """Folder of HTML reports and plots for people."""

@@ -1,6 +1,6 @@
 """What is written to the append-only logs: one frozen record a line.
 
-Upstream: serving writes predictions, the shadow worker writes comparisons, promotion writes transitions.
+Upstream: serving writes predictions and failures, the shadow worker writes comparisons, promotion writes transitions.
 Downstream: assets turn closed logs into tables. A field is never renamed or given a new meaning; a new meaning is a
 new field and a higher ``schema_version``.
 """
@@ -8,7 +8,7 @@ new field and a higher ``schema_version``.
 from dataclasses import dataclass, field
 from typing import Literal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FeatureValue = float | int | str | bool | None
 Variant = Literal["champion", "canary"]
@@ -29,6 +29,7 @@ class PredictionRecord:
         feature_sources: number of features from ``request``, ``online`` and ``imputed``.
         feature_age_s: age of the oldest online feature view used, seconds; ``None`` if none was used.
         propensity: probability with which this variant was chosen for this request.
+        is_fallback: the canary was chosen and failed, so the champion answered; such a row is no random choice.
         latency_ms: time from parsed request to the append, milliseconds.
     """
 
@@ -49,6 +50,29 @@ class PredictionRecord:
     prediction: bool
     threshold: float
     latency_ms: float
+    is_fallback: bool = False
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """A request that a model could not answer, or an answer that took the place of another. Grain: one line a failure.
+
+    Appended as far as the device allows: a failure that cannot be written is counted in the metrics alone.
+
+    Attributes:
+        failed_at: wall clock, RFC 3339 UTC.
+        reason: slug of the problem the caller was told, ``canary-failed`` when the champion answered instead.
+    """
+
+    request_id: str
+    use_case: str
+    subject_id: str
+    failed_at: str
+    variant: Variant
+    model_version: str
+    reason: str
+    detail: str
     schema_version: int = SCHEMA_VERSION
 
 
@@ -80,7 +104,7 @@ class ShadowRecord:
 
     Attributes:
         outcome: ``compared`` (both answered), ``failed`` (the challenger raised or gave no number) or ``dropped``.
-        drop_reason: ``lag`` or ``sampling`` when dropped.
+        drop_reason: ``lag``, ``sampling`` or ``circuit_open`` when dropped.
         probability_diff: challenger minus champion probability.
         source: offset that makes a restart exact.
     """

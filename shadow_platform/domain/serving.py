@@ -60,6 +60,7 @@ class ModelOutput:
 
     Attributes:
         propensity: probability with which this variant was chosen for the request.
+        is_fallback: the canary was chosen and failed.
         threshold: probability from which on the prediction is positive.
     """
 
@@ -69,6 +70,7 @@ class ModelOutput:
     bundle_hash: str
     variant: Variant = "champion"
     propensity: float = 1.0
+    is_fallback: bool = False
 
     @property
     def prediction(self) -> bool:
@@ -249,6 +251,7 @@ def build_record(
         prediction=output.prediction,
         threshold=output.threshold,
         latency_ms=latency_ms,
+        is_fallback=output.is_fallback,
     )
 
 

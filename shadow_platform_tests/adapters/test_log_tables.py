@@ -101,7 +101,7 @@ def test_a_comparison_keeps_both_answers(lake: Lake, layout: Layout) -> None:
         b"not json",
         orjson.dumps({**asdict(PREDICTION), "request_id": "x", "probability": "high"}),
         orjson.dumps({**asdict(PREDICTION), "request_id": "x", "requested_at": "yesterday"}),
-        orjson.dumps({**asdict(PREDICTION), "request_id": "x", "schema_version": 2}),
+        orjson.dumps({**asdict(PREDICTION), "request_id": "x", "schema_version": 99}),
         orjson.dumps({**asdict(PREDICTION), "request_id": None}),
     ],
     ids=["torn", "text", "wrong type", "no time", "unknown version", "no id"],

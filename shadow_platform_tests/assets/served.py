@@ -152,6 +152,7 @@ def _prediction(
         bundle_hash=champion.bundle_hash,
         variant="champion",
         propensity=1.0,
+        is_fallback=False,
         probability=probability,
         prediction=probability >= 0.5,
         threshold=0.5,

@@ -98,6 +98,7 @@ def predictions(rows: pd.DataFrame, bundle_hash: str) -> pd.DataFrame:
         "bundle_hash": bundle_hash,
         "variant": "champion",
         "propensity": 1.0,
+        "is_fallback": False,
         "probability": rows["score"],
         "prediction": rows["score"] >= 0.5,
         "threshold": 0.5,

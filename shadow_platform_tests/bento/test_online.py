@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bento import online as online_module
+from bento.features import RequestFeatures
 from bento.http import ProblemError
 from bento.metrics import ServiceMetrics
 from bento.models import ModelWatcher
@@ -21,6 +22,7 @@ from bento.predictor import Predictor, PredictorOptions, RequestHeaders
 from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import OnlineRow
+from shadow_platform.domain.serving import RequestContract
 from shadow_platform_tests.bento.bundles import line_bundle
 from shadow_platform_tests.bento.helpers import deploy
 from shadow_platform_tests.fakes_log import FullLog, InMemoryLog
@@ -53,7 +55,9 @@ def predictor(
     models = ModelWatcher(layout, "tiny")
     assert models.refresh(), models.reason
     metrics = ServiceMetrics(registry or CollectorRegistry())
-    return Predictor(USE_CASE, models, sink, metrics, reader, PredictorOptions())
+    contract = RequestContract(USE_CASE)
+    features = RequestFeatures(contract, reader, metrics)
+    return Predictor(USE_CASE, models, sink, metrics, contract, features, PredictorOptions())
 
 
 def ask(found: Predictor, *bodies: dict[str, Any], headers: RequestHeaders | None = None) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bento.metrics import ShadowMetrics
 from bento.models import load_model
 from bento.offsets import shadow_root
 from bento.replay import replay
 from bento.scoring import ExclusiveWork, Scorer, sent
 from bento.shadow import Lane
+from bento.shadow_metrics import ShadowMetrics
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.adapters.log import FileLogSink, FileLogSource
 from shadow_platform.contracts.deployment import DeployedModel

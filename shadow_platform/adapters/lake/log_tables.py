@@ -57,6 +57,7 @@ PREDICTION_LOG = LogTable(
         "bundle_hash": "VARCHAR",
         "variant": "VARCHAR",
         "propensity": "DOUBLE",
+        "is_fallback": "BOOLEAN",
         "probability": "DOUBLE",
         "prediction": "BOOLEAN",
         "threshold": "DOUBLE",
@@ -67,6 +68,7 @@ PREDICTION_LOG = LogTable(
         *("model_version", "bundle_hash", "variant", "propensity", "probability", "prediction", "threshold"),
     ),
     {
+        "is_fallback": "coalesce(is_fallback, false)",
         "features_from_request": "feature_sources.request",
         "features_from_online": 'feature_sources."online"',
         "features_imputed": "feature_sources.imputed",
@@ -113,7 +115,7 @@ SHADOW_LOG = LogTable(
 def read_days(log: LogTable, root: Path, use_case: str, first: date, last: date) -> tuple[pd.DataFrame, int]:
     """Rows of the request days from first to last in the table's schema, one a key, and the unreadable lines met.
 
-    Unreadable lines (bad JSON, wrong types, another ``schema_version``) cannot be given a day: they are counted over
+    Unreadable lines (bad JSON, wrong types, a later ``schema_version``) cannot be given a day: they are counted over
     every segment that was read.
 
     Raises:
@@ -154,7 +156,7 @@ def _parsed(log: LogTable, segments: Sequence[Path]) -> str:
     paths = ", ".join(literal(str(segment)) for segment in segments)
     is_complete = " AND ".join(f"{name} IS NOT NULL" for name in log.required)
     # With ignore_errors a line that does not parse becomes a row of NULLs, which is how it is recognised.
-    return f"""SELECT *, coalesce({is_complete} AND schema_version = {SCHEMA_VERSION}, false) AS is_readable
+    return f"""SELECT *, coalesce({is_complete} AND schema_version BETWEEN 1 AND {SCHEMA_VERSION}, false) AS is_readable
         FROM read_json([{paths}], format = 'newline_delimited', ignore_errors = true, columns = {{{names}}},
         hive_partitioning = false)"""
 
