@@ -1,26 +1,37 @@
 """Routes of the HTTP contract, as one ASGI application that BentoML mounts.
 
 Belongs here: which route does what, and that every refusal is a problem document. Does not belong here: how a request
-is answered (``bento.predictor``), what a worker is made of (``bento.worker``).
+is answered (``bento.predictor``), who may ask (``bento.access``), what a worker is made of (``bento.worker``).
 Upstream: callers. Downstream: ``Worker``, handed over by ``Site.worker`` when the process has opened it.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bento.http import ProblemError, Reply, header, json_reply, read_body, send_reply
-from bento.metrics import exposition
-from bento.openapi import docs_page, openapi_document, swagger_folder
+from bento.access import Access, Guard
+from bento.http import (
+    ProblemError,
+    Reply,
+    headers_of,
+    json_reply,
+    new_request_id,
+    read_body,
+    request_id_of,
+    send_reply,
+    text_of,
+)
+from bento.openapi import openapi_document
+from bento.pages import ASSETS, asset_reply, redoc_page, swagger_page
 from bento.predictor import RequestHeaders
+from bento.query import known_only, parse_count, parse_window
 from bento.worker import Worker
 from shadow_platform import __version__
 from shadow_platform.contracts.deployment import DeploymentManifest
@@ -30,15 +41,22 @@ from shadow_platform.settings import Settings
 
 LOGGER = logging.getLogger("shadow_platform.app")
 
-EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+DEFAULT_TOP = 5
+MAX_TOP = 100
 RETRY_SOON = [(b"retry-after", b"1")]
 
 
 class Call(NamedTuple):
-    """One request as ASGI gives it."""
+    """One request as ASGI gives it, its headers by name."""
 
     scope: Scope
     receive: Receive
+    headers: Mapping[bytes, bytes]
+
+    @property
+    def query(self) -> QueryParams:
+        """Query parameters."""
+        return QueryParams(self.scope["query_string"])
 
 
 Handler = Callable[[Worker, Call], Awaitable[Reply]]
@@ -52,41 +70,56 @@ class Site:
 
 
 class Endpoint:
-    """A route as plain ASGI (half the overhead of a request and a response object), with its refusals."""
+    """A route as plain ASGI (half the overhead of a request and a response object), with its refusals.
 
-    def __init__(self, site: Site, handler: Handler, *methods: str) -> None:
+    Args:
+        guard: lets a caller in, or raises; ``None``: everyone may call.
+        methods: those that the handler answers; without any, it answers all.
+    """
+
+    def __init__(self, site: Site, handler: Handler, guard: Guard | None, *methods: str) -> None:
         self._site = site
         self._handler = handler
+        self._guard = guard
         self._methods = methods
+        self._allow = ", ".join((*methods, "OPTIONS"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse with a problem document."""
-        worker = self._site.worker
+        worker, request_id = self._site.worker, b""
+        headers = headers_of(scope)
         try:
-            reply = await self._reply(worker, scope, receive)
-        except ProblemError as problem:
-            reply = _refusal(worker, problem)
-        except RequestError as error:
-            reply = _refusal(worker, ProblemError.of_request(error))
-        except Exception as error:
-            LOGGER.exception("%s %s", scope["method"], scope["path"])
-            reply = _refusal(worker, ProblemError("internal-error", f"{type(error).__name__}; see the service's log"))
-        await send_reply(send, reply)
+            request_id = request_id_of(headers)
+            if self._methods and scope["method"] not in self._methods:
+                reply = self._other_method(scope["method"])
+            else:
+                if self._guard is not None:
+                    self._guard(headers)
+                if worker is None:
+                    raise ProblemError("not-ready", "the worker is starting", headers=RETRY_SOON)
+                reply = await self._handler(worker, Call(scope, receive, headers))
+        except Exception as error:  # noqa: BLE001 - a caller is told of every error by a problem document
+            request_id = request_id or new_request_id()
+            problem = _problem_of(error, scope)
+            if worker is not None:
+                worker.metrics.count_error(problem.slug)
+            reply = problem.reply(request_id)
+        await send_reply(send, reply, request_id)
 
-    async def _reply(self, worker: Worker | None, scope: Scope, receive: Receive) -> Reply:
-        if scope["method"] not in self._methods:
-            allow = ", ".join(self._methods)
-            detail = f"{scope['method']} is not among {allow}"
-            raise ProblemError("method-not-allowed", detail, headers=[(b"allow", allow.encode())])
-        if worker is None:
-            raise ProblemError("not-ready", "the worker is starting", headers=RETRY_SOON)
-        return await self._handler(worker, Call(scope, receive))
+    def _other_method(self, method: str) -> Reply:
+        allow = [(b"allow", self._allow.encode())]
+        if method == "OPTIONS":
+            return Reply(b"", media=b"text/plain", headers=allow)
+        raise ProblemError("method-not-allowed", f"{method} is not among {self._allow}", headers=allow)
 
 
-def _refusal(worker: Worker | None, problem: ProblemError) -> Reply:
-    if worker is not None:
-        worker.metrics.count_error(problem.slug)
-    return problem.reply()
+def _problem_of(error: Exception, scope: Scope) -> ProblemError:
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, RequestError):
+        return ProblemError.of_request(error)
+    LOGGER.error("%s %s", scope["method"], scope["path"], exc_info=error)
+    return ProblemError("internal-error", f"{type(error).__name__}; see the service's log")
 
 
 class Predict:
@@ -110,16 +143,24 @@ class Predict:
             raise ProblemError("too-many-requests", detail, headers=RETRY_SOON)
         self._in_flight += 1
         try:
-            body = await read_body(call.scope, call.receive)
-            headers = RequestHeaders(header(call.scope, b"x-as-of"), header(call.scope, b"idempotency-key"))
-            return Reply(await answer(body, headers))
+            body = await read_body(call.headers, call.receive)
+            return Reply(await answer(body, _request_headers(call)))
         finally:
             self._in_flight -= 1
 
 
+def _request_headers(call: Call) -> RequestHeaders:
+    return RequestHeaders(text_of(call.headers, b"x-as-of"), text_of(call.headers, b"idempotency-key"))
+
+
+async def _explain(worker: Worker, call: Call) -> Reply:
+    top = parse_count("top", known_only(call.query, "top").get("top"), DEFAULT_TOP, MAX_TOP)
+    body = await read_body(call.headers, call.receive)
+    return Reply(await worker.explainer.explain(body, _request_headers(call), top))
+
+
 async def _index(worker: Worker, _call: Call) -> Reply:
-    paths = ("predict", "predict/batch", "model", "ready", "health", "metrics", "shadow/logs", "shadow/comparison")
-    links = {path: f"/{path}" for path in (*paths, "openapi.json", "docs")}
+    links = {path.lstrip("/"): path for path in LINKS}
     use_case = worker.use_case
     return json_reply({"name": use_case.name, "title": use_case.title, "version": __version__, "links": links})
 
@@ -138,24 +179,29 @@ async def _ready(worker: Worker, _call: Call) -> Reply:
 
 async def _model(worker: Worker, _call: Call) -> Reply:
     _manifest(worker)
-    return json_reply(worker.describe_models())
+    return json_reply(await to_thread.run_sync(worker.report.describe))
 
 
 async def _metrics(worker: Worker, _call: Call) -> Reply:
-    text = await to_thread.run_sync(exposition, worker.loaded_versions())
+    text = await to_thread.run_sync(worker.exposition)
     return Reply(text, media=b"text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _shadow_logs(worker: Worker, call: Call) -> Reply:
-    query = _query(call, "limit", "since")
+    query = known_only(call.query, "limit", "since")
     logs = worker.shadow.logs
     return json_reply(await to_thread.run_sync(logs, _manifest(worker), query.get("limit"), query.get("since")))
 
 
 async def _shadow_comparison(worker: Worker, call: Call) -> Reply:
-    query = _query(call, "window")
-    summary = worker.shadow.comparison
-    return json_reply(await to_thread.run_sync(summary, _manifest(worker), query.get("window"), datetime.now(UTC)))
+    window = known_only(call.query, "window").get("window")
+    comparison = worker.shadow.comparison
+    return json_reply(await to_thread.run_sync(comparison, _manifest(worker), window, datetime.now(UTC)))
+
+
+async def _monitoring_stats(worker: Worker, call: Call) -> Reply:
+    window = parse_window(known_only(call.query, "window").get("window"))
+    return json_reply(await to_thread.run_sync(worker.monitoring.stats, window, datetime.now(UTC)))
 
 
 async def _unknown(_worker: Worker, call: Call) -> Reply:
@@ -168,53 +214,53 @@ def _manifest(worker: Worker) -> DeploymentManifest:
     return worker.models.current.manifest
 
 
-def _query(call: Call, *known: str) -> QueryParams:
-    query = QueryParams(call.scope["query_string"])
-    unknown = sorted(set(query) - set(known))
-    if unknown:
-        message = f"unknown parameter; expected {', '.join(known)}"
-        raise RequestError([{"field": name[:80], "message": message} for name in unknown])
-    return query
+VIEWS: dict[str, Handler] = {
+    "/": _index,
+    "/health": _health,
+    "/ready": _ready,
+    "/metrics": _metrics,
+    "/model": _model,
+    "/shadow/logs": _shadow_logs,
+    "/shadow/comparison": _shadow_comparison,
+    "/monitoring/stats": _monitoring_stats,
+}
+DOCUMENTS = ("/openapi.json", "/docs", "/redoc")
+POSTS = ("/predict", "/predict/single", "/predict/batch", "/explain")
+LINKS = (*POSTS, *(path for path in VIEWS if path != "/"), *DOCUMENTS)
 
 
 def build_endpoints(use_case: UseCase, settings: Settings, site: Site) -> dict[str, Endpoint]:
     """Every route of the contract, by its path; they answer 503 until the site has a worker."""
-    predict = Predict(settings.max_concurrency)
-    document = json_reply(openapi_document(use_case, settings.max_batch_size))
-    title, has_swagger = use_case.title, swagger_folder() is not None
-    page = Reply(docs_page(title, has_swagger=has_swagger), media=b"text/html; charset=utf-8")
-
-    async def document_view(_worker: Worker, _call: Call) -> Reply:
-        return document
-
-    async def docs_view(_worker: Worker, _call: Call) -> Reply:
-        return page
-
-    posts: dict[str, Handler] = {"/predict": predict.single, "/predict/single": predict.single}
-    posts["/predict/batch"] = predict.batch
-    views: dict[str, Handler] = {
-        "/": _index,
-        "/health": _health,
-        "/ready": _ready,
-        "/metrics": _metrics,
-        "/model": _model,
-        "/shadow/logs": _shadow_logs,
-        "/shadow/comparison": _shadow_comparison,
-        "/openapi.json": document_view,
-        "/docs": docs_view,
+    predict, access = Predict(settings.max_concurrency), Access(settings)
+    posts = dict(zip(POSTS, (predict.single, predict.single, predict.batch, _explain), strict=True))
+    document = openapi_document(use_case, settings.max_batch_size, has_access=not access.is_off)
+    replies = (json_reply(document), swagger_page(use_case.title), redoc_page(use_case.title))
+    views = VIEWS | {path: _always(reply) for path, reply in zip(DOCUMENTS, replies, strict=True)}
+    views |= {path: _asset(path) for path in ASSETS}
+    endpoints = {path: Endpoint(site, handler, access.guard(path), "POST") for path, handler in posts.items()}
+    return endpoints | {
+        path: Endpoint(site, handler, access.guard(path), "GET", "HEAD") for path, handler in views.items()
     }
-    endpoints = {path: Endpoint(site, handler, "POST") for path, handler in posts.items()}
-    return endpoints | {path: Endpoint(site, handler, "GET", "HEAD") for path, handler in views.items()}
+
+
+def _always(reply: Reply) -> Handler:
+    async def answer(_worker: Worker, _call: Call) -> Reply:
+        return reply
+
+    return answer
+
+
+def _asset(path: str) -> Handler:
+    async def answer(_worker: Worker, _call: Call) -> Reply:
+        return await to_thread.run_sync(asset_reply, path)
+
+    return answer
 
 
 def build_app(endpoints: dict[str, Endpoint], site: Site) -> Starlette:
-    """The application BentoML mounts: the contract's routes, the documents' assets, and a refusal for the rest."""
-    routes: list[Route | Mount] = [Route(path, endpoint) for path, endpoint in endpoints.items()]
-    folder = swagger_folder()
-    if folder is not None:
-        routes.append(Mount("/docs/assets", StaticFiles(directory=folder)))
-    routes.append(Route("/{path:path}", Endpoint(site, _unknown, *EVERY_METHOD)))
-    return Starlette(routes=routes)
+    """The application BentoML mounts: the contract's routes, and a refusal for the rest."""
+    routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
+    return Starlette(routes=[*routes, Route("/{path:path}", Endpoint(site, _unknown, None))])
 
 
 class Shortcut:

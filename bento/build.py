@@ -1,97 +1,175 @@
-"""Builds a Bento: service code, the exact bundles of a deployment, its manifest and the use case's name.
+"""Builds a Bento: the modules a service needs, the exact bundles of a deployment, its manifest and its HTTP schema.
 
-Upstream: promotion (manifest), bundles. Downstream: ``bentoml serve``, ``bentoml containerize``. Only what the package
-needs is copied to a staging folder first, so that a build takes seconds wherever the code is installed. The build
-itself runs in a process of its own: BentoML reads its home from the environment when it is imported.
+Belongs here: staging, building, checking and publishing. Does not belong here: which modules and requirements are
+needed (``bento.contents``), reading a package (``bento.package``). Upstream: promotion (manifest), bundles.
+Downstream: ``bentoml serve``, ``bentoml containerize``.
+
+A Bento is built and checked in a folder of its own and then renamed into the store: one that is there is whole. Its tag
+names what it holds (``content_hash``), so that the same deployment and code give the same tag, whenever and wherever.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, requires
-from importlib.util import find_spec
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
-import shadow_platform
-from bento.package import PACKAGE, USE_CASE_FILE, copy_bundle, import_path, models_of
+from filelock import FileLock
+
+from bento.contents import NAMED_IN_CONFIGURATION, OURS, PROCESSES, pinned_requirements, reached_modules
+from bento.package import PACKAGE, SCHEMA_FILE, USE_CASE_FILE, content_hash, copy_bundle, models_of, tree_hash
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.contracts.deployment import DeploymentManifest
 from shadow_platform.contracts.errors import BundleError, RegistryError, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.settings import load_settings
-from shadow_platform.use_cases import load_use_case
+from shadow_platform.settings import Settings, load_settings
+from shadow_platform.use_cases import ENTRY_POINT_GROUP, load_use_case
 
-TIMEOUT_S = 120.0
-NOT_SERVING = ("dagster", "evidently", "mlflow", "matplotlib", "rich", "typer", "skl2onnx", "skops")
-"""Dependencies that a service never imports."""
+TIMEOUT_S = 300.0
+BUILDING = ".building-"
+DATA_FILES = ("feature_repo/feature_store.yaml",)
 
 
 def build_bento(layout: Layout, manifest: DeploymentManifest, use_case: str | None = None) -> str:
-    """Tag ``<use case>:g<generation>`` of the Bento in ``Layout.bentos``; a deployment built before is not rebuilt.
+    """Tag ``<use case>:g<generation>-<content hash>`` of the Bento in ``Layout.bentos``, built unless it is there.
 
     Args:
         use_case: name or ``package.module:ATTR`` the service is started with; default: the manifest's.
 
     Raises:
-        BundleError: a bundle of the manifest is not below ``Layout.bundles``, or the build failed.
+        BundleError: a bundle of the manifest is not below ``Layout.bundles``, the build failed, or what it built does
+            not pass its own check.
     """
-    name = re.sub(r"[^a-z0-9_.-]", "-", manifest.use_case.lower())
-    tag = f"{name}:g{manifest.generation}-{manifest.champion.bundle_hash[:12]}"
-    if (layout.bentos / "bentos" / name / tag.partition(":")[2]).is_dir():
-        return tag
-    with tempfile.TemporaryDirectory(prefix="bento-") as folder:
-        stage(Path(folder), layout, manifest, use_case or manifest.use_case)
-        layout.bentos.mkdir(parents=True, exist_ok=True)
-        name, _, version = tag.partition(":")
-        command = [sys.executable, "-m", "bentoml", "build", folder, "--name", name, "--version", version]
-        environment = {
-            **os.environ,
-            "BENTOML_HOME": str(layout.bentos),
-            "SHADOW_USE_CASE": use_case or manifest.use_case,
-            "PYTHONPATH": os.pathsep.join(import_path()),
-        }
-        done = subprocess.run(
-            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+    store = layout.bentos / "bentos"
+    store.mkdir(parents=True, exist_ok=True)
+    layout.locks("bento").parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(layout.locks("bento")):
+        for left_by_a_killed_build in layout.bentos.glob(f"{BUILDING}*"):
+            shutil.rmtree(left_by_a_killed_build, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="bento-") as staged:
+            stage(Path(staged), layout, manifest, use_case or manifest.use_case)
+            digest = tree_hash(Path(staged))
+            name = re.sub(r"[^a-z0-9_.-]", "-", manifest.use_case.lower())
+            version = f"g{manifest.generation}-{digest[:12]}"
+            folder = store / name / version
+            if not (folder.is_dir() and content_hash(folder) == digest):
+                _build(Path(staged), folder, digest)
+            (folder.parent / "latest").write_text(version, encoding="utf-8")
+    return f"{name}:{version}"
+
+
+def verify_bento(folder: Path, digest: str) -> None:
+    """Check a built Bento in a fresh process with an empty folder around it; raises ``BundleError`` with its reason.
+
+    See ``bento.package.check``: its code is all there, its bundles pass their self-tests, its routes can be built.
+    """
+    with tempfile.TemporaryDirectory(prefix="bento-") as empty:
+        command = [sys.executable, "-m", "bento.package"]
+        done = _run(command, {"PYTHONPATH": str(folder / "src"), "SHADOW_HOME": empty}, Path(empty))
     if done.returncode:
-        raise BundleError(f"Bento {tag} could not be built: {(done.stderr or done.stdout)[-2000:]}")
-    return tag
+        raise BundleError(f"Bento {folder.name} fails its check: {(done.stderr or done.stdout)[-2000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])["content_hash"]
+    if found != digest:
+        raise BundleError(f"Bento {folder.name} holds {found}, expected {digest}; build it again")
 
 
 def stage(folder: Path, layout: Layout, manifest: DeploymentManifest, use_case: str) -> None:
-    """Lay out what the Bento will hold."""
-    code = Path(__file__).resolve().parents[1]
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-    shutil.copytree(code / "bento", folder / "bento", ignore=ignored)
-    shutil.copytree(Path(shadow_platform.__file__).parent, folder / "shadow_platform", ignore=ignored)
-    repository = find_spec("feature_repo")
-    for found in (repository.submodule_search_locations or []) if repository else []:
-        shutil.copytree(found, folder / "feature_repo", ignore=ignored, dirs_exist_ok=True)
-    (folder / "feature_repo").mkdir(exist_ok=True)
-    shutil.copy(code / "bento" / "bentofile.yaml", folder / "bentofile.yaml")
-    (folder / "requirements.txt").write_text("\n".join(serving_requirements()) + "\n", encoding="utf-8")
-    package = Layout(folder / PACKAGE)
+    """Lay out what the Bento will hold, and nothing else."""
+    _stage_deployment(Layout(folder / PACKAGE), layout, manifest)
+    address = _address(use_case)
+    declared_in = address.partition(":")[0]
+    ours = (*OURS, declared_in.partition(".")[0])
+    modules, others = reached_modules([*PROCESSES, *NAMED_IN_CONFIGURATION, declared_in], ours)
+    for name, source in modules.items():
+        stem = folder.joinpath(*name.split("."))
+        _copy(source, stem / source.name if source.name == "__init__.py" else stem.with_name(source.name))
+    top = {name: source.parent.parent for name, source in modules.items() if name in OURS}
+    for data in DATA_FILES:
+        _copy(top[Path(data).parts[0]] / data, folder / data)
+    declaration = modules[declared_in]
+    if declaration.name == "__init__.py":
+        _copy_data(declaration.parent, folder.joinpath(*declared_in.split(".")))
+    _copy(Path(__file__).with_name("bentofile.yaml"), folder / "bentofile.yaml")
+    (folder / "requirements.txt").write_text("\n".join(pinned_requirements(others)) + "\n", encoding="utf-8")
+    (folder / PACKAGE / USE_CASE_FILE).write_text(address + "\n", encoding="utf-8")
+    (folder / PACKAGE / SCHEMA_FILE).write_text(_schema(address), encoding="utf-8")
+
+
+def _stage_deployment(package: Layout, layout: Layout, manifest: DeploymentManifest) -> None:
     for model in models_of(manifest):
         source = layout.bundles / model.bundle_hash
         if not source.is_dir():
             raise BundleError(f"bundle {source} of version {model.version} is missing; fetch it from the registry")
         copy_bundle(source, package.bundles / model.bundle_hash)
     write_manifest(package.manifest(manifest.use_case), manifest)
-    (package.home / USE_CASE_FILE).write_text(use_case + "\n", encoding="utf-8")
 
 
-def serving_requirements() -> list[str]:
-    """What the service imports, from the distribution's own metadata."""
+def _address(use_case: str) -> str:
+    """``package.module:ATTR`` of a use case: a package brings no entry points along."""
+    if ":" in use_case:
+        return use_case
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=use_case):
+        return str(point.value)
+    return f"shadow_platform.use_cases.{use_case}:USE_CASE"
+
+
+def _schema(address: str) -> str:
+    from bento.openapi import openapi_document
+
+    max_batch_size = int(Settings.model_fields["max_batch_size"].default)
+    return json.dumps(openapi_document(load_use_case(address), max_batch_size), indent=1, sort_keys=True) + "\n"
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _copy_data(source: Path, target: Path) -> None:
+    """Files beside a use case's modules: SQL and whatever else it reads."""
+    for path in source.rglob("*"):
+        if path.is_file() and path.suffix not in {".py", ".pyc"}:
+            _copy(path, target / path.relative_to(source))
+
+
+def _build(staged: Path, folder: Path, digest: str) -> None:
+    """Let BentoML make a Bento of a staged folder in a store of its own, check it, and only then put it in place."""
+    name, version = folder.parent.name, folder.name
+    command = [sys.executable, "-m", "bentoml", "build", str(staged), "--name", name, "--version", version]
+    with tempfile.TemporaryDirectory(dir=folder.parents[2], prefix=BUILDING) as home:
+        environment = {"PYTHONPATH": str(staged), "BENTOML_HOME": home}
+        done = _run([*command, "--label", f"content_hash={digest}"], environment, staged)
+        if done.returncode:
+            raise BundleError(f"Bento {name}:{version} could not be built: {(done.stderr or done.stdout)[-2000:]}")
+        built = Path(home, "bentos", name, version)
+        verify_bento(built, digest)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        built.rename(folder)
+
+
+def _run(command: list[str], environment: Mapping[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run without the settings of this process: what is built depends on what is staged alone."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    own = {"BENTOML_DO_NOT_TRACK": "True", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     try:
-        declared = requires("shadow-platform") or []
-    except PackageNotFoundError:
-        declared = []
-    core = [line for line in declared if "extra ==" not in line]
-    return sorted(line for line in core if not line.lower().startswith(NOT_SERVING))
+        return subprocess.run(
+            command,
+            env={**inherited, **own, **environment},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(f"{' '.join(command[1:4])} did not end within {TIMEOUT_S:.0f} s; try again") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

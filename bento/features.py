@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bento.metrics import ServiceMetrics
-from bento.online import OnlineReader
-from shadow_platform.contracts.errors import FeatureStoreError
+from bento.online import OnlineReader, OnlineStoreAway
 from shadow_platform.contracts.ports import OnlineRow
 from shadow_platform.domain.serving import RequestContract, ServedFeatures, ValidRequest
 
@@ -37,6 +36,6 @@ class RequestFeatures:
             return nothing
         try:
             return await self._online.read(keys)
-        except FeatureStoreError:
-            self._metrics.count_store_error()
+        except OnlineStoreAway as error:
+            self._metrics.count_store_error(error.reason)
             return nothing

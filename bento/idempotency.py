@@ -1,21 +1,38 @@
 """``Idempotency-Key``: the same key gives the same answer, the same ``request_id`` and one log row.
 
-The id is derived from the key, so that it is the same in every worker and after a restart (the tables keep one row an
-id); the answer itself is remembered per worker within bounds, so that a repeated request is neither scored nor logged
-again. Upstream: callers that repeat a request. Downstream: the predictor.
+The id is derived from the key, so that it is the same in every worker and after a restart, whatever else fails (the
+tables keep one row an id). The answer is remembered by the worker, and shared with the other workers through a store
+(``bento.answer_store``), which is asked, beside the event loop, only for keys that the worker does not know.
+Upstream: callers that repeat a request. Downstream: the predictor.
 """
 
 import asyncio
+import logging
+import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from bento.answer_store import KEPT_S, AnswerStore
 from shadow_platform.contracts.errors import RequestError
+
+LOGGER = logging.getLogger("shadow_platform.idempotency")
 
 MAX_KEY = 256
 MAX_ENTRIES = 10_000
 MAX_BYTES = 32 << 20
+PATIENCE_S = 10.0
+"""Longest wait for another worker's answer; after it, the waiting worker answers itself."""
+STORE_TIMEOUT_S = 2.0
+STORE_RETRY_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.1
+
+T = TypeVar("T")
+Answer = Callable[[], Awaitable[bytes]]
 
 
 def request_id_of(use_case: str, key: str, index: int) -> str:
@@ -28,38 +45,126 @@ def request_id_of(use_case: str, key: str, index: int) -> str:
 
 def check_key(key: str) -> str:
     """The key; raises ``RequestError`` when it cannot be one."""
-    if 1 <= len(key) <= MAX_KEY and key.isprintable():
+    if 1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable():
         return key
-    message = f"has {len(key)} characters; expected 1 to {MAX_KEY} printable ones"
+    message = f"has {len(key)} characters; expected 1 to {MAX_KEY} printable ASCII ones"
     raise RequestError([{"field": "Idempotency-Key", "message": message}])
 
 
-class AnswerCache:
-    """Answers by key, oldest forgotten first."""
+def _used_before() -> RequestError:
+    message = "was used with another request before; send a new key with a new request"
+    return RequestError([{"field": "Idempotency-Key", "message": message}])
 
-    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
-        self._entries: OrderedDict[str, tuple[bytes, asyncio.Future[bytes]]] = OrderedDict()
+
+class SharedAnswers:
+    """Answers of all workers of this machine. Without its store, every worker is on its own.
+
+    Args:
+        count_error: called when the store failed or took too long.
+    """
+
+    def __init__(self, store: AnswerStore, count_error: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
+        self._store = store
+        self._count_error = count_error
+        self._patience_s = patience_s
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers")
+        self._away_until = 0.0
+
+    async def once(self, key: str, digest: bytes, answer: Answer) -> bytes:
+        """The answer that some worker gave, or the one made now; raises ``RequestError`` for another body's key."""
+        known = await self._claim(key, digest)
+        if known is not None:
+            return known
+        try:
+            body = await answer()
+        except BaseException:
+            self._thread.submit(self._store.release, key)
+            raise
+        return await self._ask(lambda: self._store.keep(key, digest, body)) or body
+
+    def prune(self) -> None:
+        """Have old answers forgotten, without waiting for it."""
+        self._thread.submit(self._store.prune)
+
+    def close(self) -> None:
+        """Release the store, once what was begun is done."""
+        self._thread.submit(self._store.close)
+        self._thread.shutdown(wait=False)
+
+    async def _claim(self, key: str, digest: bytes) -> bytes | None:
+        """The answer there is, waiting for a worker that is about to give it; ``None``: answer yourself."""
+        deadline, pause_s = time.monotonic() + self._patience_s, FIRST_PAUSE_S
+        while True:
+            is_impatient = time.monotonic() >= deadline
+            claim = await self._ask(lambda: self._store.claim(key, digest, is_impatient))  # noqa: B023 - awaited here
+            if claim is None or claim.state in ("claimed", "answered"):
+                return claim and claim.body
+            if claim.state == "other_body":
+                raise _used_before()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _ask(self, call: Callable[[], T]) -> T | None:
+        """Result of a call in the store's thread; ``None`` while the store is away."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return await asyncio.wait_for(
+                asyncio.get_running_loop().run_in_executor(self._thread, call), STORE_TIMEOUT_S
+            )
+        except (sqlite3.Error, OSError, TimeoutError) as error:
+            self._away_until = time.monotonic() + STORE_RETRY_S
+            self._count_error()
+            text = str(error) or f"no answer within {STORE_TIMEOUT_S:.0f} s"
+            LOGGER.error("store of keyed answers: %s; until it is back, a key counts within one worker alone", text)
+            return None
+
+
+class _Entry(NamedTuple):
+    digest: bytes
+    future: "asyncio.Future[bytes]"
+    made_at: float
+
+
+class AnswerCache:
+    """Answers by key that this worker knows, oldest forgotten first.
+
+    Args:
+        shared: answers of the other workers; ``None``: there are none.
+        clock: monotonic, seconds.
+    """
+
+    def __init__(
+        self,
+        shared: SharedAnswers | None = None,
+        max_entries: int = MAX_ENTRIES,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.shared = shared
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self._clock = clock
         self._bytes = 0
 
-    async def once(self, key: str, body: bytes, answer: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def once(self, key: str, body: bytes, answer: Answer) -> bytes:
         """The remembered answer, or the one made now; an answer that failed is not remembered.
 
         Raises:
             RequestError: the key was used with another body.
         """
+        self._trim()
         digest = blake2b(body, digest_size=16).digest()
         known = self._entries.get(key)
         if known is not None:
-            if known[0] != digest:
-                message = "was used with another body before; send a new key with a new request"
-                raise RequestError([{"field": "Idempotency-Key", "message": message}])
-            return await asyncio.shield(known[1])
+            if known.digest != digest:
+                raise _used_before()
+            return await asyncio.shield(known.future)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._entries[key] = (digest, future)
+        self._entries[key] = _Entry(digest, future, self._clock())
         try:
-            result = await answer()
+            result = await (answer() if self.shared is None else self.shared.once(key, digest, answer))
         except BaseException as error:
             self._entries.pop(key, None)
             future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
@@ -67,13 +172,14 @@ class AnswerCache:
             raise
         future.set_result(result)
         self._bytes += len(result)
-        self._trim()
         return result
 
     def _trim(self) -> None:
-        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
-            key, (digest, future) = self._entries.popitem(last=False)
-            if not future.done():
-                self._entries[key] = (digest, future)
+        expired = self._clock() - KEPT_S
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            is_full = len(self._entries) > self._max_entries or self._bytes > self._max_bytes
+            if not entry.future.done() or not (is_full or entry.made_at < expired):
                 return
-            self._bytes -= len(future.result())
+            del self._entries[key]
+            self._bytes -= len(entry.future.result())

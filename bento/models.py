@@ -1,4 +1,4 @@
-"""The model a worker answers with, and its exchange while requests go on.
+"""The models a worker answers with, and their exchange while requests go on.
 
 Belongs here: reading the deployment manifest, loading, warming up and testing a bundle, replacing one reference. Does
 not belong here: deciding what is deployed (``adapters.deployment``). Upstream: manifest, bundles. Downstream: the
@@ -6,16 +6,16 @@ predictor and the shadow worker, which hold on to the reference they took.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.adapters.deployment import read_manifest
-from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
+from shadow_platform.contracts.deployment import Canary, DeployedModel, DeploymentManifest
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.domain.canary import routing
 
 LOGGER = logging.getLogger("shadow_platform.models")
 
@@ -29,11 +29,26 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedCanary:
+    """A canary that answers a share above 0."""
+
+    rollout: Canary
+    model: LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
-    """What a worker answers with, replaced as a whole."""
+    """What a worker answers with, replaced as a whole.
+
+    Attributes:
+        rollout: the canary in force, whether or not it answers.
+        canary: ``None`` as well when its share is 0, or its bundle was refused.
+    """
 
     manifest: DeploymentManifest
     champion: LoadedModel
+    rollout: Canary | None
+    canary: LoadedCanary | None
     loaded_at: datetime
 
 
@@ -74,17 +89,25 @@ class ManifestFile:
 class ModelWatcher:
     """Keeps ``current`` equal to the manifest; a bundle that fails leaves the old one in service.
 
+    A canary whose bundle fails is left out: the champion of the manifest goes into service, and answers everybody.
+
     Args:
         use_case: name in the manifest.
-        on_swap: called with the new reference after it was put into service.
+        split: share of subjects for the newest challenger when no canary is set by hand.
+
+    Attributes:
+        current: what answers; ``None`` before the first model.
+        newest: generation that was tried last, in service or refused.
+        refusal: why not everything of the newest manifest is in service.
     """
 
-    def __init__(self, layout: Layout, use_case: str, on_swap: Callable[[Serving], None] | None = None) -> None:
+    def __init__(self, layout: Layout, use_case: str, split: float = 0.0) -> None:
         self._layout = layout
         self._use_case = use_case
+        self._split = split
         self._file = ManifestFile(layout.manifest(use_case))
-        self._on_swap = on_swap
         self.current: Serving | None = None
+        self.newest = 0
         self.refusal: str | None = None
 
     @property
@@ -99,20 +122,21 @@ class ModelWatcher:
         """Follow the manifest if it changed; returns whether another reference is in service. Never raises."""
         try:
             manifest = self._file.changed()
-            if manifest is None or (self.current and manifest.generation <= self.current.manifest.generation):
+            if manifest is None or not self._is_due(manifest):
                 return False
-            serving = Serving(manifest, self._load(manifest.champion), datetime.now(UTC))
-        except (ShadowPlatformError, OSError) as error:
-            self._refuse(str(error))
-            return False
+            self.newest = manifest.generation
+            champion = self._load(manifest.champion)
         except Exception as error:  # noqa: BLE001 - whatever a bundle does, the old model must go on answering
-            self._refuse(f"{type(error).__name__}: {error}")
+            kept = f"version {self.current.champion.deployed.version} stays" if self.current else "there is no other"
+            self._refuse(f"manifest refused, {kept}: {_text(error)}")
             return False
-        self.current = serving
-        self.refusal = None
-        LOGGER.info("generation %s: version %s answers", manifest.generation, manifest.champion.version)
-        if self._on_swap:
-            self._on_swap(serving)
+        rollout = routing(manifest, self._split)
+        canary = self._load_canary(rollout)
+        if self.current and self.current.manifest.generation == manifest.generation and canary is None:
+            return False
+        self.current = Serving(manifest, champion, rollout, canary, datetime.now(UTC))
+        share = f", {rollout.share:.1%} of subjects by canary {rollout.model.version}" if canary and rollout else ""
+        LOGGER.info("generation %s: version %s answers%s", manifest.generation, manifest.champion.version, share)
         return True
 
     def retry(self) -> None:
@@ -120,12 +144,39 @@ class ModelWatcher:
         if self.refusal:
             self._file.forget()
 
+    def _is_due(self, manifest: DeploymentManifest) -> bool:
+        """Whether it is newer than what is in service, or the same with something left out."""
+        if self.current is None:
+            return True
+        news = manifest.generation - self.current.manifest.generation
+        return news > 0 or (news == 0 and self.refusal is not None)
+
+    def _load_canary(self, rollout: Canary | None) -> LoadedCanary | None:
+        if rollout is None or rollout.share == 0.0:
+            self.refusal = None
+            return None
+        try:
+            canary = LoadedCanary(rollout, self._load(rollout.model))
+        except Exception as error:  # noqa: BLE001 - a canary must never keep the champion from answering
+            self._refuse(f"canary {rollout.model.version} refused, the champion answers all: {_text(error)}")
+            return None
+        self.refusal = None
+        return canary
+
     def _load(self, deployed: DeployedModel) -> LoadedModel:
-        if self.current and self.current.champion.deployed.bundle_hash == deployed.bundle_hash:
-            return LoadedModel(deployed, self.current.champion.bundle)
+        """The bundle in memory when it is there: a canary that is promoted need not be read again."""
+        current = self.current
+        loaded = () if current is None else (current.champion, current.canary and current.canary.model)
+        for model in loaded:
+            if model and model.deployed.bundle_hash == deployed.bundle_hash:
+                return LoadedModel(deployed, model.bundle)
         return load_model(self._layout, deployed)
 
     def _refuse(self, reason: str) -> None:
         if reason != self.refusal:
-            LOGGER.error("manifest refused, the model in service stays: %s", reason)
+            LOGGER.error("%s", reason)
         self.refusal = reason
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, ShadowPlatformError | OSError) else f"{type(error).__name__}: {error}"

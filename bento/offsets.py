@@ -1,6 +1,6 @@
 """How far a challenger is: what its own shadow log says it has compared, and what still waits in the prediction log.
 
-A record carries the offset of the prediction it belongs to, so the shadow log is the only memory a worker has, and a
+A record carries the offset of the prediction it belongs to, so the shadow log is the only memory that counts, and a
 crash between two writes cannot make the two disagree. Upstream: prediction log, shadow log. Downstream: the shadow
 worker, ``GET /shadow/comparison``.
 """
@@ -14,6 +14,8 @@ from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import LoggedLine
 from shadow_platform.contracts.records import PredictionRecord, ShadowRecord
+
+SCANNED_LINES = 100_000
 
 
 def shadow_root(layout: Layout, use_case: str, version: str) -> Path:
@@ -37,11 +39,14 @@ def shadow_records(source: FileLogSource, position: dict[str, int]) -> Iterator[
 
 
 def decoded(line: LoggedLine) -> PredictionRecord | None:
-    """The prediction of a line; ``None`` when the line is unreadable."""
+    """The prediction of a line; ``None`` when it is unreadable, or what a lane reckons with is of a wrong type."""
     try:
-        return decode_prediction(line.payload)
-    except LogError:
+        prediction = decode_prediction(line.payload)
+        logged_at = datetime.fromisoformat(prediction.logged_at)
+    except (LogError, TypeError, ValueError):
         return None
+    is_typed = isinstance(prediction.request_id, str) and isinstance(prediction.probability, int | float)
+    return prediction if is_typed and logged_at.tzinfo is not None else None
 
 
 def advance(after: dict[str, int], record: ShadowRecord) -> None:
@@ -51,10 +56,26 @@ def advance(after: dict[str, int], record: ShadowRecord) -> None:
         after[segment] = end
 
 
+def skip_to_tail(source: FileLogSource, position: dict[str, int], n_bytes: int) -> None:
+    """Move ``position`` along so that at most the last ``n_bytes`` of the log are behind it.
+
+    It may then point into a line, whose rest reads as unreadable and is left out.
+    """
+    left = n_bytes
+    for segment, size in reversed(source.segments()):
+        start = max(position.get(segment, 0), size - left)
+        left -= max(0, size - start)
+        if start > 0:
+            position[segment] = start
+
+
 def count_waiting(source: FileLogSource, after: Mapping[str, int], since: str, limit: int) -> tuple[int, str | None]:
-    """Number of predictions (at most ``limit``) that wait to be compared, and when the first of them was logged."""
+    """Number of predictions (at most ``limit``) that wait to be compared, and when the first of them was logged.
+
+    No more than ``SCANNED_LINES`` are looked at: those of the hour before ``since`` are no part of the answer.
+    """
     n, first = 0, None
-    for line in source.read(after):
+    for line in source.read(after, SCANNED_LINES):
         prediction = decoded(line)
         if prediction is None or prediction.logged_at < since:
             continue

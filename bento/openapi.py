@@ -1,193 +1,273 @@
-"""OpenAPI 3.1 of the service, made from the use case, and the page that shows it without internet access.
+"""OpenAPI 3.1 document of the service, made from the use case.
 
-Upstream: UseCase. Downstream: ``GET /openapi.json``, ``GET /docs``. The document and the validation in
-``domain.serving`` read the same declaration; a test holds them against each other.
+Belongs here: operations, their parameters, problems and security. Does not belong here: schemas (``bento.schemas``,
+``bento.report_schemas``), the pages that show it (``bento.pages``). Upstream: UseCase. Downstream:
+``GET /openapi.json``. Addresses are relative to the document, so that it holds behind any proxy.
 """
 
-import html
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
+from bento.access import PREDICT, SCOPES, SHADOW_READ
 from bento.http import TITLES
+from bento.query import DEFAULT_WINDOW, WINDOW
+from bento.report_schemas import (
+    deployed_schema,
+    health_schema,
+    index_schema,
+    model_schema,
+    monitoring_schema,
+    ready_schema,
+    shadow_comparison_schema,
+    shadow_logs_schema,
+    shadow_record_schema,
+    worker_schema,
+)
+from bento.schemas import (
+    EXAMPLE_ID,
+    PROBLEM,
+    Schema,
+    answer_schema,
+    example_answer,
+    explanation_schema,
+    problem_example,
+    request_examples,
+    request_schema,
+)
 from shadow_platform import __version__
-from shadow_platform.contracts.use_case import Feature, UseCase
+from shadow_platform.contracts.use_case import UseCase
 
-Schema = dict[str, Any]
+ALWAYS = ("invalid-request", "internal-error", "not-ready")
+"""Problems of every route: a bad request id, an error of the service itself, a worker that is starting."""
+BODY = ("not-json", "nested-too-deep", "body-timeout", "body-too-large", "too-many-requests")
+PREDICTING = (*BODY, "log-unavailable")
+EXPLAINING = (*BODY, "explanation-unavailable")
+GUARDED = ("unauthenticated", "forbidden")
 
-PREDICT_PROBLEMS = ("not-json", "body-too-large", "invalid-request", "too-many-requests", "not-ready")
-AS_OF_HEADER: Schema = {
-    "name": "X-As-Of",
-    "in": "header",
-    "schema": {"type": "string", "format": "date-time"},
-    "description": "Business time of recorded or simulated traffic; refused in production.",
+TAGS = {
+    "predictions": "Answers of the model in service",
+    "shadow": "What challengers would have answered",
+    "monitoring": "What requests and answers looked like",
+    "operations": "State of the service, for machines and those on call",
+    "documents": "This contract",
 }
-KEY_HEADER: Schema = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
-    "description": "The same key gives the same request_id and one log row.",
-}
 
 
-def openapi_document(use_case: UseCase, max_batch_size: int) -> Schema:
-    """The document."""
-    request, answer = {"$ref": "#/components/schemas/Request"}, {"$ref": "#/components/schemas/Answer"}
-    batch_in: Schema = {"type": "array", "items": request, "minItems": 1, "maxItems": max_batch_size}
-    predict = _predict("Answer one request", request, answer)
+def openapi_document(use_case: UseCase, max_batch_size: int, *, has_access: bool = True) -> Schema:
+    """The document; ``has_access`` says whether bearer tokens are in force."""
+    paths = {**_answering_paths(use_case, max_batch_size), **_reading_paths(use_case), **_document_paths()}
+    responses: Schema = {}
+    for path, operations in paths.items():
+        for operation in operations.values():
+            _complete(operation, use_case, SCOPES.get(path, ()) if has_access else (), responses)
     return {
         "openapi": "3.1.0",
         "info": {"title": use_case.title, "version": __version__, "description": use_case.description},
-        "paths": {
-            "/predict": {"post": predict},
-            "/predict/single": {"post": {**predict, "operationId": "predict_single"}},
-            "/predict/batch": {
-                "post": _predict("Answer a list, in its order", batch_in, {"type": "array", "items": answer})
-            },
-            "/": _get("Name, version, links"),
-            "/health": _get("Liveness"),
-            "/ready": _get("Readiness: model, log, feature store", problems=("not-ready",)),
-            "/metrics": _get("Prometheus text", media="text/plain"),
-            "/model": _get("Champion, challengers, canary: what is truly loaded", problems=("not-ready",)),
-            "/shadow/logs": _get(
-                "Latest shadow records, newest first",
-                parameters=[_parameter("limit", "1 to 1000, default 100"), _parameter("since", "RFC 3339")],
-                problems=("invalid-request", "not-ready"),
-            ),
-            "/shadow/comparison": _get(
-                "Agreement, differences, flips, latencies, errors and lag per challenger",
-                parameters=[_parameter("window", "such as 15m, 24h (default), 7d")],
-                problems=("invalid-request", "not-ready"),
-            ),
-        },
+        "servers": [{"url": "."}],
+        "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
+        "paths": paths,
         "components": {
-            "schemas": {"Request": request_schema(use_case), "Answer": answer_schema(use_case), "Problem": PROBLEM}
+            "schemas": _schemas(use_case),
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "responses": responses,
+            "securitySchemes": SECURITY if has_access else {},
         },
     }
 
 
-def request_schema(use_case: UseCase) -> Schema:
-    """JSON Schema of one request."""
-    properties: Schema = {
-        use_case.subject: {"type": "string", "minLength": 1, "maxLength": 256, "examples": [use_case.subject_example]}
-    }
-    for entity in use_case.entities:
-        key = {"type": ["string", "null"], "minLength": 1, "maxLength": 256, "description": entity.description}
-        properties.setdefault(entity.join_key, {**key, "examples": [entity.example]})
-    for feature in use_case.features:
-        properties[feature.name] = _feature_schema(feature)
+def _schemas(use_case: UseCase) -> Schema:
     return {
-        "type": "object",
-        "properties": properties,
-        "required": [use_case.subject],
-        "additionalProperties": False,
+        "Request": request_schema(use_case),
+        "Answer": answer_schema(use_case),
+        "Explanation": explanation_schema(use_case),
+        "Problem": PROBLEM,
+        "Index": index_schema(),
+        "Health": health_schema(),
+        "Readiness": ready_schema(),
+        "DeployedModel": deployed_schema(),
+        "WorkerState": worker_schema(),
+        "Deployment": model_schema(),
+        "ShadowRecord": shadow_record_schema(use_case),
+        "ShadowLogs": shadow_logs_schema(),
+        "ShadowComparison": shadow_comparison_schema(),
+        "MonitoringStats": monitoring_schema(use_case),
     }
 
 
-def answer_schema(use_case: UseCase) -> Schema:
-    """JSON Schema of one answer."""
-    spec = use_case.answer
-    properties: Schema = {
-        "request_id": {"type": "string", "format": "uuid"},
-        use_case.subject: {"type": "string"},
-        spec.probability: {"type": "number", "minimum": 0, "maximum": 1},
-        spec.prediction: {"type": "boolean"},
-    }
-    if spec.risk_category is not None:
-        properties[spec.risk_category] = {"enum": ["low", "medium", "high"]}
-    properties["model_version"] = {"type": "string"}
-    properties["timestamp"] = {"type": "string", "format": "date-time"}
-    count = {"type": "integer", "minimum": 0}
-    properties["feature_sources"] = {
-        "type": "object",
-        "properties": dict.fromkeys(("request", "online", "imputed"), count),
-    }
-    return {"type": "object", "properties": properties, "required": list(properties)}
+def _answering_paths(use_case: UseCase, max_batch_size: int) -> dict[str, Schema]:
+    examples, answer = request_examples(use_case), example_answer(use_case)
+    single = _body(_ref("schemas", "Request"), examples)
+    requests = {"type": "array", "items": _ref("schemas", "Request"), "minItems": 1, "maxItems": max_batch_size}
+    batch = _body(requests, {"two": {"summary": "Two requests", "value": [examples["usual"]["value"]] * 2}})
+    answers = _json({"type": "array", "items": _ref("schemas", "Answer"), "maxItems": max_batch_size}, [answer] * 2)
+    one = _json(_ref("schemas", "Answer"), answer)
+    how = "What the request lacks is read from the feature store by its keys; what neither has is imputed."
+    headers = [_ref("parameters", "IdempotencyKey"), _ref("parameters", "AsOf")]
 
+    def post(name: str, summary: str, body: Schema, content: Schema, problems: Sequence[str], *query: Schema) -> Schema:
+        operation = _operation("predictions", name, summary, content, problems, [*query, *headers])
+        return {"post": {**operation, "description": how, "requestBody": body}}
 
-PROBLEM: Schema = {
-    "type": "object",
-    "description": "RFC 9457",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-    "required": ["type", "title", "status", "detail"],
-}
-
-
-def _feature_schema(feature: Feature) -> Schema:
-    origin = f"read from {feature.view} when absent" if feature.view else "imputed when absent"
-    unit = f" ({feature.unit})" if feature.unit else ""
-    schema: Schema = {"description": f"{feature.description}{unit}; {origin}"}
-    if feature.kind == "categorical":
-        schema |= {"type": ["string", "null"], "minLength": 1, "maxLength": 256}
-    else:
-        schema["type"] = ["number", "null"]
-        schema |= {"minimum": feature.low} if feature.low is not None else {}
-        schema |= {"maximum": feature.high} if feature.high is not None else {}
-    return schema | ({"examples": [feature.example]} if feature.example is not None else {})
-
-
-def _predict(summary: str, body: Schema, answer: Schema) -> Schema:
+    explain = post("explain", "Explain one answer", single, _json(_ref("schemas", "Explanation")), EXPLAINING, TOP)
+    explain["post"]["parameters"].remove(_ref("parameters", "IdempotencyKey"))
     return {
-        "summary": summary,
-        "parameters": [AS_OF_HEADER, KEY_HEADER],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": _response("Answer", "application/json", answer), **_problems(PREDICT_PROBLEMS)},
+        "/predict": post("predict", "Answer one request", single, one, PREDICTING),
+        "/predict/single": post("predictSingle", "Answer one request, as /predict does", single, one, PREDICTING),
+        "/predict/batch": post(
+            "predictBatch", "Answer a list in its order, or refuse it by index", batch, answers, PREDICTING
+        ),
+        "/explain": explain,
     }
 
 
-def _get(
-    summary: str,
-    *,
-    media: str = "application/json",
-    parameters: list[Schema] | None = None,
-    problems: tuple[str, ...] = (),
+def _reading_paths(use_case: UseCase) -> dict[str, Schema]:
+    def get(tag: str, name: str, summary: str, schema: str, *query: Schema) -> Schema:
+        return {"get": _operation(tag, name, summary, _json(_ref("schemas", schema)), (), list(query))}
+
+    metrics = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "/": get("operations", "index", "Name, version, links", "Index"),
+        "/health": get("operations", "health", "Whether the process lives", "Health"),
+        "/ready": get(
+            "operations", "ready", "Whether requests can be answered: model, log, feature store", "Readiness"
+        ),
+        "/metrics": {"get": _operation("operations", "metrics", "Prometheus text, over all workers", metrics, (), [])},
+        "/model": get("operations", "model", "Champion, challengers, canary: what is truly loaded", "Deployment"),
+        "/shadow/logs": get("shadow", "shadowLogs", "Latest comparisons, newest first", "ShadowLogs", LIMIT, SINCE),
+        "/shadow/comparison": get(
+            "shadow",
+            "shadowComparison",
+            "Agreement, differences, flips, latencies, errors and lag of each challenger",
+            "ShadowComparison",
+            WINDOW_PARAMETER,
+        ),
+        "/monitoring/stats": get(
+            "monitoring",
+            "monitoringStats",
+            f"Counts, scores, missing features and label maturity of {use_case.name}",
+            "MonitoringStats",
+            WINDOW_PARAMETER,
+        ),
+    }
+
+
+def _document_paths() -> dict[str, Schema]:
+    def get(name: str, summary: str, media: str, kind: str) -> Schema:
+        return {"get": _operation("documents", name, summary, {media: {"schema": {"type": kind}}}, (), [])}
+
+    return {
+        "/openapi.json": get("openapi", "This document", "application/json", "object"),
+        "/docs": get("docs", "Page to try the routes on", "text/html", "string"),
+        "/redoc": get("redoc", "Page to read the contract on", "text/html", "string"),
+    }
+
+
+def _operation(
+    tag: str, name: str, summary: str, content: Schema, problems: Sequence[str], parameters: list[Schema]
 ) -> Schema:
-    responses = {"200": _response(summary, media, {}), **_problems(problems)}
-    return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
+    return {
+        "tags": [tag],
+        "operationId": name,
+        "summary": summary,
+        "parameters": [*parameters, _ref("parameters", "RequestId")],
+        "responses": {"200": {"description": "The answer", "headers": _headers(200), "content": content}},
+        "x-problems": [*problems, *ALWAYS],
+    }
 
 
-def _problems(slugs: tuple[str, ...]) -> Schema:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {str(TITLES[s][0]): _response(TITLES[s][1], "application/problem+json", schema) for s in slugs}
+def _complete(operation: Schema, use_case: UseCase, scopes: Sequence[str], responses: Schema) -> None:
+    """Add the problems that can happen, by status, and what a caller must be allowed; shared ones to ``responses``."""
+    by_status: dict[int, list[str]] = {}
+    for slug in (*operation.pop("x-problems"), *(GUARDED if scopes else ())):
+        by_status.setdefault(TITLES[slug][0], []).append(slug)
+    for status, slugs in sorted(by_status.items()):
+        name = ".".join(slugs)
+        responses[name] = responses.get(name) or _problems(status, slugs, use_case)
+        operation["responses"][str(status)] = _ref("responses", name)
+    operation["security"] = [{"bearer": [scope]} for scope in scopes]
 
 
-def _response(description: str, media: str, schema: Schema) -> Schema:
-    return {"description": description, "content": {media: {"schema": schema}}}
+def _problems(status: int, slugs: Sequence[str], use_case: UseCase) -> Schema:
+    examples = {slug: {"value": problem_example(slug, use_case)} for slug in slugs}
+    content = {"application/problem+json": {"schema": _ref("schemas", "Problem"), "examples": examples}}
+    description = "; or: ".join(TITLES[slug][1] for slug in slugs)
+    return {"description": description, "headers": _headers(status), "content": content}
 
 
-def _parameter(name: str, description: str) -> Schema:
-    return {"name": name, "in": "query", "schema": {"type": "string"}, "description": description}
+def _headers(status: int) -> Schema:
+    names = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+    given = ["X-Request-ID", *([names[status]] if status in names else [])]
+    return {name: _ref("headers", name) for name in given}
 
 
-def swagger_folder() -> Path | None:
-    """Swagger UI as BentoML ships it; ``None`` when this version does not."""
-    spec = find_spec("bentoml")
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "_internal" / "server" / "static_content"
-    return folder if (folder / "swagger-ui-bundle.js").is_file() else None
+def _body(schema: Schema, examples: Schema) -> Schema:
+    return {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}
 
 
-def docs_page(title: str, *, has_swagger: bool) -> bytes:
-    """HTML of ``/docs``: Swagger UI from this process, or the bare document where there is none."""
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    if not has_swagger:
-        script = "fetch('openapi.json').then(r=>r.json()).then(d=>{t.textContent=JSON.stringify(d,null,2)})"
-        return f'{head}</head><body><pre id="t"></pre><script>{script}</script></body></html>'.encode()
-    return (
-        f'{head}<link rel="stylesheet" href="docs/assets/swagger-ui.css"></head><body><div id="ui"></div>'
-        '<script src="docs/assets/swagger-ui-bundle.js"></script>'
-        "<script>SwaggerUIBundle({url:'openapi.json',dom_id:'#ui',validatorUrl:null})</script></body></html>"
-    ).encode()
+def _json(schema: Schema, example: Any = None) -> Schema:
+    return {"application/json": {"schema": schema, **({} if example is None else {"example": example})}}
+
+
+def _ref(kind: str, name: str) -> Schema:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _query(name: str, description: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _header(name: str, description: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+TOP = _query("top", "Number of contributions listed", {"type": "integer", "minimum": 1, "maximum": 100, "default": 5})
+LIMIT = _query("limit", "Number of records", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100})
+SINCE = _query("since", "Only records compared at or after this time", {"type": "string", "format": "date-time"})
+WINDOW_PARAMETER = _query(
+    "window",
+    "Span of time up to now: a number and s, m, h or d, at most 99d",
+    {"type": "string", "pattern": f"^({WINDOW})$", "default": DEFAULT_WINDOW, "examples": ["15m", "24h", "7d"]},
+)
+ASCII = "^[\\u0020-\\u007e]*$"
+PARAMETERS = {
+    "IdempotencyKey": _header(
+        "Idempotency-Key",
+        "The same key gives the same answer and one log row; with another request it is refused.",
+        {"type": "string", "minLength": 1, "maxLength": 256, "pattern": ASCII},
+    ),
+    "AsOf": _header(
+        "X-As-Of",
+        "Business time of recorded or simulated traffic, not in the future; refused in production.",
+        {"type": "string", "format": "date-time"},
+    ),
+    "RequestId": _header(
+        "X-Request-ID",
+        "Comes back on the answer, to find a call in logs; without it the answer carries a new one.",
+        {"type": "string", "minLength": 1, "maxLength": 128, "pattern": ASCII, "examples": [EXAMPLE_ID]},
+    ),
+}
+HEADERS = {
+    "X-Request-ID": {
+        "description": "The caller's own, or a new UUIDv7",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "Retry-After": {
+        "description": "When to try again, seconds",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": "Scheme, and what is wrong with the token",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+SECURITY = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": f"Scope `{PREDICT}`: predict, explain; scope `{SHADOW_READ}`: read shadow and monitoring data.",
+    }
+}

@@ -1,23 +1,33 @@
-"""What a Bento carries besides code: the use case's name, its manifest and the bundles it names.
+"""What a Bento carries besides code: the use case's address, its manifest, the bundles it names, its HTTP schema.
 
-Upstream: ``bento.build`` writes it. Downstream: the service, which puts it where the manifest is watched, so that a
-container without a history answers as a running one does; a newer manifest on the volume wins.
+Belongs here: reading it, its hash, and the check of the package this code lies in (``python -m bento.package``). Does
+not belong here: making it. Upstream: ``bento.build``. Downstream: the service, the shadow worker and the guard, which
+put it where the manifest is watched, so that a container without a history answers as a running one does; a newer
+manifest on the volume wins.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import uuid_utils
 
+from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
+from shadow_platform.contracts.errors import BundleError, SettingsError, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings
 
 PACKAGE = "packaged"
 USE_CASE_FILE = "use_case"
+SCHEMA_FILE = "openapi.json"
+STARTED = ("bento.service", "bento.shadow", "bento.guard")
+"""Modules started from a Bento; the service's brings its routes and the use case."""
 
 
 def package_folder() -> Path:
@@ -49,8 +59,16 @@ def with_packaged_use_case(settings: Settings, folder: Path | None = None) -> Se
 
 
 def seed_from_package(layout: Layout, folder: Path | None = None) -> None:
-    """Put the packaged deployment where the manifest is watched, unless a newer one is there."""
+    """Put the packaged deployment where the manifest is watched, unless a newer one is there.
+
+    Raises:
+        SettingsError: the home lies within the Bento: BentoML changes the working directory to it before it imports
+            the service, so a relative ``SHADOW_HOME`` would fill and alter what is meant to stay as it was built.
+    """
     package = Layout(folder or package_folder())
+    root = package.home.parent
+    if package.home.is_dir() and (root / "bento").is_dir() and layout.home.is_relative_to(root):
+        raise SettingsError(f"SHADOW_HOME={layout.home} lies within the Bento; set it to an absolute path elsewhere")
     for path in (package.home / "serving").glob("*.json"):
         manifest = read_manifest(path)
         if manifest is not None:
@@ -80,3 +98,55 @@ def copy_bundle(source: Path, target: Path) -> None:
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def content_hash(bento: Path) -> str:
+    """Hash of everything a built Bento runs from; what lies beside it is BentoML's rendering of that, with the time."""
+    return tree_hash(bento / "src")
+
+
+def tree_hash(folder: Path) -> str:
+    """SHA-256 over the sorted names and contents of the files below a folder, byte code left out."""
+    digest = hashlib.sha256()
+    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(names):
+        if "__pycache__" not in name:
+            content = names[name].read_bytes()
+            digest.update(f"{len(name.encode())}:{name}:{len(content)}:".encode() + content)
+    return digest.hexdigest()
+
+
+def check(root: Path) -> dict[str, object]:
+    """What the package in a folder holds; raises ``BundleError`` if it could not serve by itself.
+
+    Its processes can be imported, all of their code comes from the folder, and every bundle passes its self-test.
+    """
+    package = Layout(root / PACKAGE)
+    for name in STARTED:
+        import_module(name)
+    inside = {path.stem for path in root.iterdir()}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] in inside and file and not Path(file).resolve().is_relative_to(root):
+            raise BundleError(f"module {name} came from {file}, expected it below {root}; build the Bento again")
+    manifests = [read_manifest(path) for path in (package.home / "serving").glob("*.json")]
+    if len(manifests) != 1 or manifests[0] is None:
+        raise BundleError(f"{package.home / 'serving'} holds {len(manifests)} manifests, expected one; build it again")
+    for model in models_of(manifests[0]):
+        Bundle.load(package.bundles / model.bundle_hash).selftest()
+    found = {"use_case": manifests[0].use_case, "generation": manifests[0].generation}
+    return {**found, "content_hash": tree_hash(root)}
+
+
+def main() -> int:
+    """Check the package this code lies in and print what it holds."""
+    try:
+        print(json.dumps(check(package_folder().parent)))
+    except ShadowPlatformError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

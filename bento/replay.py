@@ -1,25 +1,34 @@
-"""Scores a past period with a challenger that was not live then, by the code that scores live.
+"""Scores a past period with any registered version, by the code that scores live; resumes where it was ended.
 
 Upstream: prediction log, bundles. Downstream: the challenger's shadow log, records marked ``is_replay``.
-Live and replay never meet: a live challenger takes what was logged from its deployment (``since``) on, a replay what
-was logged before. Each holds a lock of its own, so that no prediction is compared twice.
+Live and replay never meet: a live challenger takes what is logged from its deployment (``since``) on, a replay what was
+logged before, and what the live challenger dropped. Each holds a lock of its own and writes segments of its own.
 """
 
+import time
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 
-from bento.models import load_model
+from bento.lane_process import LaneProcess
 from bento.offsets import shadow_records, shadow_root
-from bento.scoring import BATCH, ExclusiveWork, Scorer, Sent, append, sent
+from bento.scoring import BATCH, ExclusiveWork, Scorer, Sent, sent
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.adapters.log import FileLogSink, FileLogSource
 from shadow_platform.contracts.deployment import DeployedModel
+from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.domain.serving import rfc3339
-from shadow_platform.domain.shadow import ShadowPolicy
+from shadow_platform.domain.shadow import IsolationPolicy, ShadowPolicy
+
+CLOCK_TOLERANCE = timedelta(days=1)
+"""A request is logged no earlier than this before the time it is made for."""
+REPORT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class ReplayCounts:
     """What became of the predictions of a period: ``sent = compared + failed + dropped``.
 
     Attributes:
-        known: predictions of the period that were compared before.
+        known: predictions of the period that were compared before, or are left to the live challenger.
     """
 
     sent: int
@@ -37,56 +46,142 @@ class ReplayCounts:
     known: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayProgress:
+    """How far a replay is; ``eta_s`` is null before anything can be said."""
+
+    done: int
+    total: int
+    rate_per_s: float
+    eta_s: float | None
+
+
+Report = Callable[[ReplayProgress], None]
+
+
+class _Wanted:
+    """Which predictions a replay scores: those of the period that no record answers and no live lane will.
+
+    Args:
+        before: what was logged later is the live challenger's, unless it was dropped.
+        period: first request time, and the end; ``None``: unbounded.
+    """
+
+    def __init__(self, shadow_log: FileLogSource, before: str, period: tuple[str | None, str | None]) -> None:
+        self._before = before
+        self._first, self._last = period
+        self._answered: dict[str, array[int]] = {}
+        self._dropped: dict[str, array[int]] = {}
+        for record in shadow_records(shadow_log, {}):
+            ends = self._dropped if record.outcome == "dropped" else self._answered
+            ends.setdefault(record.source.segment, array("q")).append(record.source.end)
+        if shadow_log.unreadable:
+            raise LogError(
+                f"{', '.join(shadow_log.unreadable)} cannot be read and would be scored twice; make it readable"
+            )
+        self._set_of = lru_cache(maxsize=2)(self._as_set)
+
+    def among(self, source: FileLogSource) -> Iterator[Sent | None]:
+        """Every prediction of the period: to score, or ``None`` when there is nothing left to do."""
+        for found in filter(None, map(sent, source.read({}))):
+            requested_at = found[0].requested_at
+            if (self._first is None or requested_at >= self._first) and (
+                self._last is None or requested_at < self._last
+            ):
+                yield found if self._is_due(found) else None
+
+    def _is_due(self, found: Sent) -> bool:
+        prediction, offset = found
+        if offset.end in self._set_of(offset.segment, True):
+            return False
+        return prediction.logged_at < self._before or offset.end in self._set_of(offset.segment, False)
+
+    def _as_set(self, segment: str, is_answered: bool) -> frozenset[int]:
+        """Ends of one segment, eight bytes each until the segment's turn comes."""
+        return frozenset((self._answered if is_answered else self._dropped).get(segment, ()))
+
+
 def replay(
     layout: Layout,
     use_case: str,
     challenger: DeployedModel,
     since: datetime | None = None,
     until: datetime | None = None,
+    report: Report | None = None,
+    isolation: IsolationPolicy = IsolationPolicy(),  # noqa: B008 - a frozen value
 ) -> ReplayCounts:
-    """Score the logged predictions requested in ``[since, until)`` with a challenger that was not live then.
+    """Score the logged predictions requested in ``[since, until)`` that the version has not answered yet.
 
-    Resumes: what the challenger's shadow log already holds (other than dropped) is left alone. What a live challenger
-    takes by itself (logged from its deployment on) is left to it.
+    Resumes: what its shadow log already holds (other than dropped) is left alone. What a live challenger takes by
+    itself (logged from its deployment on) is left to it, except what it dropped.
+
+    Args:
+        report: told every second how far it is.
 
     Raises:
-        AlreadyRunning: another replay of this challenger is under way.
+        AlreadyRunning: another replay of this version is under way, or it just left the shadow and is not done.
+        BundleError: the model cannot be started.
         LogError: the shadow log cannot be written; what was written stands, run it again.
     """
-    before = rfc3339(_deployed_since(layout, use_case, challenger.version) or datetime.now(UTC))
-    period = [None if at is None else rfc3339(at) for at in (since, until)]
-    totals: Counter[str] = Counter()
     with ExclusiveWork(layout, use_case, challenger.version, "replay"):
-        root = shadow_root(layout, use_case, challenger.version)
-        done = {
-            (record.source.segment, record.source.end)
-            for record in shadow_records(FileLogSource(root), {})
-            if record.outcome != "dropped"
-        }
-        scorer = Scorer(load_model(layout, challenger), ShadowPolicy(), is_replay=True)
-        wanted = _wanted(FileLogSource(layout.log("predictions", use_case)), before, *period)
-        sink = FileLogSink(root)
-        try:
-            while batch := list(islice(wanted, BATCH)):
-                new = [found for found in batch if (found[1].segment, found[1].end) not in done]
+        wanted = _wanted(layout, use_case, challenger.version, since, until)
+        source = FileLogSource(layout.log("predictions", use_case), since=since and since - CLOCK_TOLERANCE)
+        meter = _Meter(sum(found is not None for found in wanted.among(source)), report) if report else None
+        process = LaneProcess(layout.bundles / challenger.bundle_hash, challenger.version, isolation)
+        scorer = Scorer(process, challenger.version, is_replay=True, tries=isolation.tries)
+        totals: Counter[str] = Counter()
+        with closing(process), closing(FileLogSink(shadow_root(layout, use_case, challenger.version))) as sink:
+            predictions = wanted.among(source)
+            while batch := list(islice(predictions, BATCH)):
+                new = [found for found in batch if found is not None]
+                records = scorer.records(new, ShadowPolicy())
+                sink.append_many(records)
+                totals.update(record.outcome for record in records)
                 totals["known"] += len(batch) - len(new)
-                if new:
-                    totals += append(sink, scorer.records(new), lambda *_: None)
-        finally:
-            sink.close()
-    compared, failed, dropped = totals["compared"], totals["failed"], totals["dropped"]
-    return ReplayCounts(compared + failed + dropped, compared, failed, dropped, totals["known"])
+                if meter:
+                    meter.add(len(new))
+        if meter:
+            meter.say()
+    outcomes = {name: totals[name] for name in ("compared", "failed", "dropped")}
+    return ReplayCounts(sent=sum(outcomes.values()), known=totals["known"], **outcomes)
 
 
-def _wanted(source: FileLogSource, before: str, first: str | None, last: str | None) -> Iterator[Sent]:
-    for found in map(sent, source.read({})):
-        if found is None or found[0].logged_at >= before:
-            continue
-        if (first is None or found[0].requested_at >= first) and (last is None or found[0].requested_at < last):
-            yield found
+def _wanted(layout: Layout, use_case: str, version: str, since: datetime | None, until: datetime | None) -> _Wanted:
+    root = shadow_root(layout, use_case, version)
+    log = FileLogSource(root, since=since and since - CLOCK_TOLERANCE)
+    period = (None if since is None else rfc3339(since), None if until is None else rfc3339(until))
+    deployed_since = _deployed_since(layout, use_case, version)
+    if deployed_since is not None:
+        return _Wanted(log, rfc3339(deployed_since), period)
+    # One that left the shadow a moment ago may still be busy with what it was due.
+    with ExclusiveWork(layout, use_case, version, "live"):
+        return _Wanted(log, rfc3339(datetime.now(UTC)), period)
 
 
 def _deployed_since(layout: Layout, use_case: str, version: str) -> datetime | None:
     manifest = read_manifest(layout.manifest(use_case))
     found: Iterable[DeployedModel] = manifest.challengers if manifest else ()
     return next((model.since for model in found if model.version == version), None)
+
+
+class _Meter:
+    """Says now and then how far a replay is."""
+
+    def __init__(self, total: int, report: Report) -> None:
+        self._total = total
+        self._report = report
+        self._done = 0
+        self._started_at = self._said_at = time.monotonic()
+
+    def add(self, n: int) -> None:
+        """So many more are done."""
+        self._done += n
+        if time.monotonic() - self._said_at >= REPORT_S:
+            self.say()
+
+    def say(self) -> None:
+        """Report now."""
+        self._said_at = time.monotonic()
+        rate = self._done / max(self._said_at - self._started_at, 1e-9)
+        eta_s = (self._total - self._done) / rate if rate else None
+        self._report(ReplayProgress(self._done, self._total, round(rate, 1), eta_s and round(eta_s, 1)))

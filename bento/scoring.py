@@ -1,84 +1,116 @@
-"""Scores logged predictions with one challenger and appends what came of it; the same code live and in a replay.
+"""Makes shadow records of logged predictions with one challenger; the same code live and in a replay.
 
-Upstream: prediction log, a loaded challenger. Downstream: the challenger's shadow log. Knows no manifest, no clock but
-the wall clock of a comparison, and no other challenger.
+Belongs here: who is asked, and who is to blame when the challenger's process is lost. Does not belong here: following
+a log (``bento.lane``, ``bento.replay``), the process itself (``bento.lane_process``). Knows no manifest and no other
+challenger. Upstream: prediction log, the challenger's process. Downstream: the challenger's shadow log.
 """
 
-from collections import Counter
+import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from time import perf_counter
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from bento.models import LoadedModel
+from bento.lane_process import ChallengerLost, Features
 from bento.offsets import decoded
 from shadow_platform.contracts.errors import AlreadyRunning
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.ports import LoggedLine, LogSink
+from shadow_platform.contracts.ports import LoggedLine
 from shadow_platform.contracts.records import PredictionRecord, ShadowRecord, SourceOffset
 from shadow_platform.domain.serving import rfc3339
-from shadow_platform.domain.shadow import Challenger, DropReason, Score, ShadowPolicy, compare
+from shadow_platform.domain.shadow import Challenger, Circuit, Result, Score, ShadowPolicy, compare
+
+LOGGER = logging.getLogger("shadow_platform.scoring")
 
 BATCH = 512
-MAX_ERROR = 500
 
 Sent = tuple[PredictionRecord, SourceOffset]
-CountOutcome = Callable[[str, str, int], None]
+
+
+class Model(Protocol):
+    """What scores: ``LaneProcess``."""
+
+    @property
+    def threshold(self) -> float:
+        """Decision threshold, once it scored."""
+
+    def score(self, rows: Sequence[Features]) -> list[Score]:
+        """One score a row; raises ``ChallengerLost`` when the model took its process with it."""
 
 
 class Scorer:
-    """Turns predictions into shadow records with one challenger."""
+    """Turns predictions into shadow records with one challenger, behind a circuit breaker."""
 
-    def __init__(self, model: LoadedModel, policy: ShadowPolicy, *, is_replay: bool) -> None:
-        self._bundle = model.bundle
-        self._policy = policy
+    def __init__(
+        self,
+        model: Model,
+        version: str,
+        *,
+        is_replay: bool,
+        circuit: Circuit = Circuit(),  # noqa: B008 - a frozen value
+        tries: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._version = version
         self._is_replay = is_replay
-        self.challenger = Challenger(model.deployed.version, model.bundle.manifest.threshold)
+        self._tries = tries
+        self._clock = clock
+        self.circuit = circuit
 
-    def records(self, sent: Sequence[Sent]) -> list[ShadowRecord]:
-        """Exactly one record a prediction, in order, whatever the challenger does."""
+    def records(self, sent: Sequence[Sent], policy: ShadowPolicy) -> list[ShadowRecord]:
+        """Exactly one record a prediction, in order, whatever the challenger does; raises ``BundleError``."""
         now = datetime.now(UTC)
-        scores = [Score(drop_reason=self._drop_reason(prediction, now)) for prediction, _ in sent]
+        scores = [Score(drop_reason=policy.drop_reason(p.request_id, lag_s(p, now))) for p, _ in sent]
         asked = [index for index, score in enumerate(scores) if score.drop_reason is None]
-        for index, score in zip(asked, self._score([sent[index][0] for index in asked]), strict=True):
+        self.circuit = self.circuit.at(self._clock())
+        n_admitted = self.circuit.admitted(len(asked))
+        admitted = self._scores([sent[index][0].features for index in asked[:n_admitted]])
+        for index, score in zip(asked, [*admitted, *[_NOT_ADMITTED] * (len(asked) - n_admitted)], strict=True):
             scores[index] = score
         compared_at = rfc3339(datetime.now(UTC))
+        challenger = Challenger(self._version, self._model.threshold)
         return [
-            compare(prediction, offset, self.challenger, score, compared_at=compared_at, is_replay=self._is_replay)
+            compare(prediction, offset, challenger, score, compared_at=compared_at, is_replay=self._is_replay)
             for (prediction, offset), score in zip(sent, scores, strict=True)
         ]
 
-    def _drop_reason(self, prediction: PredictionRecord, now: datetime) -> DropReason | None:
-        if self._is_replay:
-            return None
-        return self._policy.drop_reason(prediction.request_id, lag_s(prediction, now))
-
-    def _score(self, predictions: Sequence[PredictionRecord]) -> list[Score]:
-        """Scores of a micro-batch; when it fails as a whole, each prediction is tried alone."""
-        if not predictions:
+    def _scores(self, rows: Sequence[Features]) -> list[Score]:
+        """Scores of a micro-batch; when it costs the challenger its process, each row is tried alone."""
+        if not rows:
             return []
-        started = perf_counter()
         try:
-            matrix, _ = self._bundle.encode([prediction.features for prediction in predictions])
-            probabilities = self._bundle.predict(matrix).tolist()
-        except Exception as error:  # noqa: BLE001 - whatever a challenger raises is an observation
-            if len(predictions) > 1:
-                return [score for prediction in predictions for score in self._score([prediction])]
-            return [Score(error=f"{type(error).__name__}: {error}"[:MAX_ERROR])]
-        latency_ms = (perf_counter() - started) * 1000.0 / len(predictions)
-        if len(probabilities) != len(predictions):
-            return [Score(error=f"gave {len(probabilities)} numbers for {len(predictions)} rows") for _ in predictions]
-        return [Score(probability, latency_ms) for probability in probabilities]
+            scores = self._model.score(rows)
+        except ChallengerLost as lost:
+            LOGGER.warning("challenger %s, %d predictions: %s; trying each alone", self._version, len(rows), lost)
+            return [self._score_alone(row) for row in rows]
+        self._note([score.result for score in scores])
+        return scores
+
+    def _score_alone(self, row: Features) -> Score:
+        """Score of one row, which fails when it costs the process again and again."""
+        if self.circuit.state == "open":
+            return _NOT_ADMITTED
+        score = _NOT_ADMITTED
+        for _ in range(self._tries):
+            try:
+                score = self._model.score([row])[0]
+                break
+            except ChallengerLost as lost:
+                score = Score(error=str(lost), is_lost=True)
+        self._note([score.result])
+        return score
+
+    def _note(self, results: Sequence[Result]) -> None:
+        before = self.circuit.state
+        self.circuit = self.circuit.after(results, self._clock())
+        if self.circuit.state != before:
+            LOGGER.warning("challenger %s: circuit %s, was %s", self._version, self.circuit.state, before)
 
 
-def append(sink: LogSink, records: Sequence[ShadowRecord], count: CountOutcome) -> Counter[str]:
-    """Append a batch with one write, then count it; raises ``LogError``."""
-    sink.append_many(records)
-    outcomes = Counter(record.outcome for record in records)
-    for outcome, n in outcomes.items():
-        count(records[0].challenger.model_version, outcome, n)
-    return Counter(outcomes)
+_NOT_ADMITTED = Score(drop_reason="circuit_open")
 
 
 def sent(line: LoggedLine) -> Sent | None:

@@ -1,10 +1,11 @@
-"""Starts the service and its shadow worker, looks after both, and ends them together.
+"""Starts the service, its shadow worker and its guard, looks after them, and ends them together.
 
 Belongs here: processes and their environment. Does not belong here: anything a request meets. Upstream: command line,
-demo, tests. Downstream: ``bentoml serve bento.service:ShadowPredictor``, ``python -m bento.shadow``.
+demo, tests. Downstream: ``bentoml serve bento.service:ShadowPredictor``, ``python -m bento.shadow``,
+``python -m bento.guard``.
 
-The service's arbiter restarts its workers; this supervisor restarts the arbiter and the shadow worker. Children that
-outlive a killed supervisor notice and end by themselves (``bento.worker.is_orphan``).
+The service's arbiter restarts its workers; this supervisor restarts the arbiter, the shadow worker and the guard.
+Children that outlive a killed supervisor notice and end by themselves (``bento.orphan.is_orphan``).
 """
 
 import json
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,15 +27,19 @@ from typing import Any
 
 import httpx
 import psutil
+from pydantic import SecretStr
 
+from bento.access import require_tokens
+from bento.orphan import SUPERVISOR_VARIABLE
 from bento.package import import_path
-from bento.worker import SUPERVISOR_VARIABLE
+from bento.stopping import StopEvent
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.settings import Settings
 
 LOGGER = logging.getLogger("shadow_platform.serve")
 
 SERVICE = "bento.service:ShadowPredictor"
+SERVER, SHADOW, GUARD = "server", "shadow worker", "guard"
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0
 KEEP_ALIVE_S = 75
@@ -111,6 +116,7 @@ class Child:
             self.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             LOGGER.error("%s does not end; killing it", self.name)
+            self.process.kill()
         for member in family:
             try:
                 member.kill()
@@ -132,12 +138,17 @@ class RunningService:
     @property
     def server_pid(self) -> int:
         """Process id of the service's arbiter."""
-        return _pid(self.children[0])
+        return self._pid(SERVER)
 
     @property
     def shadow_pid(self) -> int:
         """Process id of the shadow worker."""
-        return _pid(self.children[1])
+        return self._pid(SHADOW)
+
+    @property
+    def guard_pid(self) -> int:
+        """Process id of the guard."""
+        return self._pid(GUARD)
 
     @property
     def worker_pids(self) -> list[int]:
@@ -146,7 +157,7 @@ class RunningService:
 
     def wait(self, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         """Block until one of the signals arrives; call it from the main thread."""
-        arrived = threading.Event()
+        arrived = StopEvent()
 
         def note(_number: int, _frame: FrameType | None) -> None:
             arrived.set()
@@ -162,20 +173,26 @@ class RunningService:
     def look_after(self) -> None:
         """Restart what died, until the context ends; the shadow worker follows a new server, whose metrics it joins."""
         while not self._stopped.wait(0.1):
-            if self.children[0].look_after():
-                for child in self.children[1:]:
-                    child.signal_end()
+            has_new_server = self.children[0].look_after()
             for child in self.children[1:]:
+                if has_new_server and child.name == SHADOW:
+                    child.signal_end()
                 child.look_after()
 
     def stop(self) -> None:
-        """End every child: the shadow worker too, once no more answers come."""
+        """End every child, with everything it started."""
         self._stopped.set()
         for child in self.children:
             child.signal_end()
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for child in self.children:
             child.end(deadline)
+
+    def _pid(self, name: str) -> int:
+        child = next(child for child in self.children if child.name == name)
+        if child.process is None:
+            raise ServiceError(f"{name} is being started again; try in a moment")
+        return child.process.pid
 
 
 @contextmanager
@@ -186,6 +203,7 @@ def running_service(
     workers: int = 1,
     *,
     shadow: bool = True,
+    guard: bool = True,
     host: str = "127.0.0.1",
     wait_ready: bool = True,
     output: Path | None = None,
@@ -195,16 +213,20 @@ def running_service(
     Args:
         use_case: name, or ``package.module:ATTR``.
         shadow: whether a shadow worker runs beside it.
+        guard: whether a guard runs beside it.
         wait_ready: without it, the context begins when the service answers at all (a model may be missing).
         output: file for what the processes print; default: ``serving/service-<port>.log`` below ``SHADOW_HOME``.
 
     Raises:
         ServiceError: the port is taken, or the service is not ready within ``READY_TIMEOUT_S``.
+        SettingsError: outside development, tokens are missing.
     """
+    require_tokens(settings)
     if not port_is_free(host, port):
         raise ServiceError(f"port {port} of {host} cannot be used; stop what listens there, or set PORT")
     output = output or settings.layout.home / "serving" / f"service-{port}.log"
-    children = _children(child_environment(settings, use_case, port, workers), host, port, output, shadow)
+    beside = [name for name, is_wanted in ((SHADOW, shadow), (GUARD, guard)) if is_wanted]
+    children = _children(child_environment(settings, use_case, port, workers), host, port, output, beside)
     service = RunningService(f"http://{host}:{port}", children, output)
     thread = threading.Thread(target=service.look_after, name="supervisor", daemon=True)
     try:
@@ -222,9 +244,7 @@ def running_service(
 
 def child_environment(settings: Settings, use_case: str, port: int, workers: int) -> dict[str, str]:
     """Environment that gives a child the same settings, wherever it runs."""
-    values = {name: value for name, value in settings.model_dump(mode="json").items() if value is not None}
-    own = {name.upper(): str(value) for name, value in values.items()}
-    own |= {
+    own = _as_environment(settings) | {
         "SHADOW_HOME": str(settings.layout.home),
         "FEAST_REPO_PATH": str(settings.feast_repo_path.resolve()),
         "SHADOW_USE_CASE": use_case,
@@ -257,14 +277,20 @@ def port_is_free(host: str, port: int) -> bool:
     return True
 
 
-def _children(environment: dict[str, str], host: str, port: int, output: Path, shadow: bool) -> list[Child]:
+def _as_environment(settings: Settings) -> dict[str, str]:
+    plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in settings}
+    return {name.upper(): str(value) for name, value in plain.items() if value is not None}
+
+
+def _children(environment: dict[str, str], host: str, port: int, output: Path, beside: Sequence[str]) -> list[Child]:
+    metrics = {"PROMETHEUS_MULTIPROC_DIR": str(Path(environment["BENTOML_HOME"]) / "prometheus_multiproc_dir")}
+    known = {
+        SHADOW: Child(SHADOW, [sys.executable, "-m", "bento.shadow"], {**environment, **metrics}, output),
+        GUARD: Child(GUARD, [sys.executable, "-m", "bento.guard"], environment, output),
+    }
     is_free = partial(port_is_free, host, port)
-    children = [Child("server", _server_command(host, port), environment, output, may_start=is_free)]
-    if shadow:
-        metrics = {"PROMETHEUS_MULTIPROC_DIR": str(Path(environment["BENTOML_HOME"]) / "prometheus_multiproc_dir")}
-        command = [sys.executable, "-m", "bento.shadow"]
-        children.append(Child("shadow worker", command, {**environment, **metrics}, output))
-    return children
+    server = Child(SERVER, _server_command(host, port), environment, output, may_start=is_free)
+    return [server, *(known[name] for name in beside)]
 
 
 def _server_command(host: str, port: int) -> list[str]:
@@ -307,9 +333,3 @@ def _family(pid: int) -> list[psutil.Process]:
     except psutil.NoSuchProcess:
         return []
     return found
-
-
-def _pid(child: Child) -> int:
-    if child.process is None:
-        raise ServiceError(f"{child.name} is being started again; try in a moment")
-    return child.process.pid

@@ -6,6 +6,7 @@ requests of the contract go past the first unless an exporter is set; ``bento.me
 """
 
 import os
+import resource
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,14 +15,29 @@ import bentoml
 from _bentoml_sdk import Service  # type: ignore[import-untyped]  # the class that bentoml.service makes
 from starlette.types import ASGIApp
 
+from bento.access import require_tokens, with_cors
 from bento.app import Shortcut, Site, build_app, build_endpoints
 from bento.package import seed_from_package, with_packaged_use_case
 from bento.worker import Worker
 from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
 
+MAX_OPEN_FILES = 65_536
+"""Every connection is a file. At the usual limit of 1,024 a crowd of callers keeps the log from being opened."""
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as the system allows it, up to ``MAX_OPEN_FILES``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+raise_file_limit()
 SETTINGS = with_packaged_use_case(load_settings())
 USE_CASE = load_use_case(SETTINGS.shadow_use_case)
+require_tokens(SETTINGS)
 SITE = Site()
 ENDPOINTS = build_endpoints(USE_CASE, SETTINGS, SITE)
 IS_TRACED = SETTINGS.otel_exporter_otlp_endpoint is not None
@@ -31,9 +47,9 @@ class ContractService(Service[Any]):  # type: ignore[misc]
     """A BentoML service whose contract routes are answered without its middlewares, unless requests are traced."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """BentoML's application behind the shortcut."""
+        """BentoML's application behind the shortcut, and behind the rules for browsers if there are any."""
         application: ASGIApp = super().to_asgi(is_main)
-        return application if IS_TRACED else Shortcut(ENDPOINTS, application)
+        return with_cors(SETTINGS, application if IS_TRACED else Shortcut(ENDPOINTS, application))
 
 
 @bentoml.asgi_app(build_app(ENDPOINTS, SITE), path="/")

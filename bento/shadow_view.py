@@ -1,19 +1,21 @@
 """What ``GET /shadow/*`` shows: the tail of each challenger's shadow log, followed as it grows.
 
-Upstream: shadow log, prediction log, deployment manifest. Downstream: ``bento.app``, which calls it beside the event
-loop. Holds the latest records only; the whole history is in the warehouse's tables.
+Upstream: shadow log, progress of the lanes, prediction log, deployment manifest. Downstream: ``bento.app``, which calls
+it beside the event loop. Holds the latest records only, and reads no more of a long log than holds them; the whole
+history is in the warehouse's tables.
 """
 
 import threading
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from bento.offsets import advance, count_waiting, predictions_since, shadow_records, shadow_root
+from bento.lane_progress import read_progress
+from bento.offsets import advance, count_waiting, predictions_since, shadow_records, shadow_root, skip_to_tail
+from bento.query import parse_count, parse_since, parse_window
 from shadow_platform.adapters.log import FileLogSource
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
-from shadow_platform.contracts.errors import RequestError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.records import ShadowRecord
 from shadow_platform.contracts.use_case import UseCase
@@ -21,13 +23,14 @@ from shadow_platform.domain.serving import rfc3339
 from shadow_platform.domain.shadow import present, summarise
 
 KEPT_RECORDS = 20_000
+TAIL_BYTES = KEPT_RECORDS * 1024
+"""Most of a log that is read at once: about what holds the records that are kept."""
 MAX_LOGS = 1000
-MAX_WAITING = 100_000
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MAX_WAITING = 10_000
 
 
 class _Lane:
-    """One challenger's log, read once and then followed."""
+    """One challenger's log, its tail read once and then followed."""
 
     def __init__(self, layout: Layout, use_case: str, deployed: DeployedModel) -> None:
         self.deployed = deployed
@@ -35,18 +38,30 @@ class _Lane:
         self.recent: deque[ShadowRecord] = deque(maxlen=KEPT_RECORDS)
         self._source = FileLogSource(shadow_root(layout, use_case, deployed.version))
         self._position: dict[str, int] = {}
-        self._after: dict[str, int] = {}
         self._predictions = predictions_since(layout, use_case, deployed.since)
+        self._progress_path = layout.shadow_progress(use_case, deployed.version)
 
     def follow(self) -> None:
-        for record in shadow_records(self._source, self._position):
-            advance(self._after, record)
-            self.recent.append(record)
+        skip_to_tail(self._source, self._position, TAIL_BYTES)
+        self.recent.extend(shadow_records(self._source, self._position))
 
-    def lag(self, now: datetime) -> dict[str, Any]:
-        n, first = count_waiting(self._predictions, self._after, self.since, MAX_WAITING)
-        seconds = 0.0 if first is None else max(0.0, (now - datetime.fromisoformat(first)).total_seconds())
-        return {"lag_records": n, "lag_s": seconds}
+    def state(self, now: datetime) -> dict[str, Any]:
+        """How it is sampled and limited, how far it is, and whether it is let alone."""
+        progress = read_progress(self._progress_path)
+        if progress is not None and progress.deployed.since != self.deployed.since:
+            progress = None
+        after = dict(progress.after) if progress else {}
+        for record in self.recent:
+            advance(after, record)
+        n, first = count_waiting(self._predictions, after, self.since, MAX_WAITING)
+        return {
+            "sample_rate": self.deployed.sample_rate,
+            "max_lag_s": self.deployed.max_lag_s,
+            "circuit": progress.circuit if progress else None,
+            "problem": progress.problem if progress else "no shadow worker has reported yet",
+            "lag_records": n,
+            "lag_s": 0.0 if first is None else max(0.0, (now - datetime.fromisoformat(first)).total_seconds()),
+        }
 
 
 class ShadowView:
@@ -60,8 +75,8 @@ class ShadowView:
 
     def logs(self, manifest: DeploymentManifest, limit: str | None, since: str | None) -> dict[str, Any]:
         """Latest records, newest first; raises ``RequestError``."""
-        n = _parse_limit(limit)
-        start = None if since is None else _parse_since(since)
+        n = parse_count("limit", limit, 100, MAX_LOGS)
+        start = None if since is None else rfc3339(parse_since(since))
         with self._lock:
             records = [record for lane in self._follow(manifest) for record in lane.recent]
         records.sort(key=lambda record: record.compared_at, reverse=True)
@@ -71,19 +86,20 @@ class ShadowView:
 
     def comparison(self, manifest: DeploymentManifest, window: str | None, now: datetime) -> dict[str, Any]:
         """Summary of each challenger's records compared within the window; raises ``RequestError``."""
-        length = _parse_window(window or "24h")
+        length = parse_window(window)
         start = rfc3339(now - length)
         challengers = []
         with self._lock:
             for lane in self._follow(manifest):
                 records = [record for record in lane.recent if record.compared_at >= start]
                 entry = {"version": lane.deployed.version, "model_name": lane.deployed.model_name, "since": lane.since}
-                challengers.append({**entry, **summarise(records), **lane.lag(now)})
+                challengers.append({**entry, **lane.state(now), **summarise(records)})
         return {
             "use_case": self._use_case.name,
             "champion_version": manifest.champion.version,
             "window_s": length.total_seconds(),
             "at_most_records": KEPT_RECORDS,
+            "at_most_lag_records": MAX_WAITING,
             "challengers": challengers,
         }
 
@@ -94,34 +110,6 @@ class ShadowView:
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = _Lane(self._layout, self._use_case.name, model)
+            lane.deployed = model
             lane.follow()
         return list(self._lanes.values())
-
-
-def _parse_window(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if unit in UNITS and number.isdecimal() and 0 < int(number) * UNITS[unit] <= 366 * UNITS["d"]:
-        return timedelta(seconds=int(number) * UNITS[unit])
-    raise _invalid("window", f"is {text[:40]!r}; expected a number and s, m, h or d, at most 366d, such as 24h")
-
-
-def _parse_limit(text: str | None) -> int:
-    if text is None:
-        return 100
-    if text.isdecimal() and 1 <= int(text) <= MAX_LOGS:
-        return int(text)
-    raise _invalid("limit", f"is {text[:40]!r}; expected 1 to {MAX_LOGS}")
-
-
-def _parse_since(text: str) -> str:
-    try:
-        at = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise _invalid("since", f"is {text[:40]!r}; expected RFC 3339, such as 2024-01-15T10:30:00Z")
-    return rfc3339(at.astimezone(UTC))
-
-
-def _invalid(field: str, message: str) -> RequestError:
-    return RequestError([{"field": field, "message": message}])

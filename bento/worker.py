@@ -14,17 +14,27 @@ from typing import Any
 
 import psutil
 
+from bento.answer_store import AnswerStore
+from bento.explain import Explainer
+from bento.failures import FailureLog
 from bento.features import RequestFeatures
-from bento.metrics import ServiceMetrics
+from bento.idempotency import AnswerCache, SharedAnswers
+from bento.metric_files import reserve_metric_files
+from bento.metrics import ServiceMetrics, exposition
 from bento.models import ModelWatcher
+from bento.monitoring import MonitoringView
 from bento.online import OnlineReader
+from bento.online_cache import OnlineCache
+from bento.orphan import is_orphan
 from bento.predictor import Predictor, PredictorOptions
 from bento.shadow_view import ShadowView
+from bento.variants import VariantScorer
+from bento.worker_states import WorkerReport
 from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.ports import OnlineFeatures
 from shadow_platform.contracts.use_case import UseCase
-from shadow_platform.domain.serving import RequestContract, rfc3339
+from shadow_platform.domain.serving import RequestContract
 from shadow_platform.settings import Settings
 
 LOGGER = logging.getLogger("shadow_platform.worker")
@@ -32,9 +42,9 @@ LOGGER = logging.getLogger("shadow_platform.worker")
 TICK_S = 0.2
 SLOW_TICK_S = 1.0
 RETRY_S = 5.0
+STOP_TIMEOUT_S = 5.0
 GC_THRESHOLDS = (100_000, 50, 100)
 """A full collection in a busy worker was the p99 (70 ms against 11): freeze what start-up made, collect rarely."""
-SUPERVISOR_VARIABLE = "SHADOW_SUPERVISOR_PID"
 
 
 class Worker:
@@ -45,12 +55,17 @@ class Worker:
         self.use_case = use_case
         self._started_at = time.monotonic()
         layout = settings.layout
-        self.models = ModelWatcher(layout, use_case.name)
+        self.models = ModelWatcher(layout, use_case.name, settings.canary_split)
+        self.report = WorkerReport(layout, use_case.name, self.models)
         self.sink = FileLogSink(layout.log("predictions", use_case.name))
-        self.online = OnlineReader(self._open_store) if use_case.views else None
         self.metrics = ServiceMetrics()
+        self.online = self._online_reader() if use_case.views else None
         self.contract = RequestContract(use_case)
         self.features = RequestFeatures(self.contract, self.online, self.metrics)
+        failures = FileLogSink(layout.log("failures", use_case.name))
+        self.failures = FailureLog(use_case.name, failures, self.metrics.count_unlogged_failure)
+        store = AnswerStore(layout.idempotency(use_case.name))
+        self.answers = SharedAnswers(store, self.metrics.count_answer_store_error)
         self.predictor = Predictor(
             use_case,
             self.models,
@@ -59,28 +74,46 @@ class Worker:
             self.contract,
             self.features,
             PredictorOptions(settings.max_batch_size, settings.environment != "production"),
+            self.failures,
+            AnswerCache(self.answers),
+            VariantScorer(),
+        )
+        is_as_of_allowed = settings.environment != "production"
+        self.explainer = Explainer(
+            self.models, self.contract, self.features, settings.explain_timeout_ms, is_as_of_allowed
         )
         self.shadow = ShadowView(layout, use_case)
+        self.monitoring = MonitoringView(layout, use_case)
         self._log_problem: str | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="housekeeping", daemon=True)
 
     def start(self) -> None:
         """Load the champion if there is one, then follow the manifest."""
-        self.models.refresh()
+        self._follow()
+        self.report.clean()
+        self.report.write()
         self.check_log()
+        reserve_metric_files()
         calm_gc()
         self._thread.start()
 
     def stop(self) -> None:
-        """Flush the log and end the threads."""
+        """Flush the logs, end the threads, and take the sign of life away."""
         self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S)
+        self.metrics.flush()
+        self.report.withdraw()
+        self.explainer.stop()
+        self.answers.close()
         if self.online:
             self.online.close()
-        try:
-            self.sink.close()
-        except LogError as error:
-            LOGGER.error("%s", error)
+        for log in (self.failures, self.sink):
+            try:
+                log.close()
+            except LogError as error:
+                LOGGER.error("%s", error)
 
     def check_log(self) -> None:
         """Note whether the log can be written."""
@@ -117,37 +150,17 @@ class Worker:
         status = "degraded" if is_degraded else "ready" if is_ready else "not ready"
         return is_ready, {"status": status, "checks": {"model": model, "log": log, "feature_store": store}}
 
-    def describe_models(self) -> dict[str, Any]:
-        """What is truly loaded; raises nothing, says why when nothing is."""
-        serving = self.models.current
-        if serving is None:
-            return {"use_case": self.use_case.name, "champion": None, "reason": self.models.reason}
-        manifest, bundle = serving.manifest, serving.champion.bundle
-        champion = manifest.champion.model_dump(mode="json") | {
-            "threshold": bundle.manifest.threshold,
-            "trained_as_of": rfc3339(bundle.manifest.trained_as_of),
-            "fingerprints": bundle.manifest.fingerprints,
-            "metrics": bundle.manifest.metrics,
-            "loaded_at": rfc3339(serving.loaded_at),
-        }
-        return {
-            "use_case": self.use_case.name,
-            "generation": manifest.generation,
-            "champion": champion,
-            "previous": manifest.previous and manifest.previous.model_dump(mode="json"),
-            "challengers": [model.model_dump(mode="json") for model in manifest.challengers],
-            "canary": manifest.canary and manifest.canary.model_dump(mode="json"),
-            "refusal": self.models.refusal,
-            "worker_pid": os.getpid(),
-        }
+    def exposition(self) -> bytes:
+        """Prometheus text over all processes of the service."""
+        self.metrics.flush()
+        return exposition(self.report.in_service())
 
-    def loaded_versions(self) -> dict[str, str]:
-        """Alias -> version, for ``model_info``."""
-        serving = self.models.current
-        if serving is None:
-            return {}
-        challengers = {f"challenger_{i}" if i else "challenger": m for i, m in enumerate(serving.manifest.challengers)}
-        return {"champion": serving.champion.deployed.version} | {a: m.version for a, m in challengers.items()}
+    def _online_reader(self) -> OnlineReader:
+        settings, metrics = self.settings, self.metrics
+        cache = None
+        if settings.online_cache_seconds > 0:
+            cache = OnlineCache(settings.online_cache_seconds, metrics.count_cached)
+        return OnlineReader(self._open_store, settings.online_timeout_ms / 1000.0, cache, metrics.observe_lookup)
 
     def _open_store(self) -> OnlineFeatures:
         from shadow_platform.adapters.feature_store import FeastStore
@@ -158,24 +171,45 @@ class Worker:
         return store
 
     def _look_after(self) -> None:
-        parent, last_slow, last_retry = os.getppid(), 0.0, time.monotonic()
+        parent = os.getppid()
+        work = {self._each_tick: 0.0, self._each_second: SLOW_TICK_S, self._each_retry: RETRY_S}
+        due_at = dict.fromkeys(work, time.monotonic())
         while not self._stopped.wait(TICK_S):
-            self.models.refresh()
-            now = time.monotonic()
-            if now - last_slow < SLOW_TICK_S:
-                continue
-            last_slow = now
-            self._flush()
-            if now - last_retry >= RETRY_S:
-                last_retry = now
-                self.models.retry()
-                if self.online:
-                    self.online.probe()
+            for step in [step for step, at in due_at.items() if time.monotonic() >= at]:
+                try:
+                    step()
+                except Exception:
+                    LOGGER.exception("housekeeping goes on")
+                due_at[step] = time.monotonic() + work[step]
             if is_orphan(parent, generation=2):
                 LOGGER.error("the supervising process is gone; this worker ends")
                 end_arbiter()
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+
+    def _each_tick(self) -> None:
+        self._follow()
+        self.failures.flush()
+        self.metrics.flush()
+
+    def _each_second(self) -> None:
+        self.report.write()
+        self._flush()
+
+    def _each_retry(self) -> None:
+        self.models.retry()
+        self.report.clean()
+        self.answers.prune()
+        if self.online:
+            self.online.probe()
+
+    def _follow(self) -> None:
+        refusal = self.models.refusal
+        if self.models.refresh():
+            self.metrics.count_swap()
+        elif self.models.refusal == refusal:
+            return
+        self.report.write()
 
     def _flush(self) -> None:
         try:
@@ -183,24 +217,7 @@ class Worker:
         except LogError as error:
             LOGGER.error("%s", error)
         self.check_log()
-
-
-def is_orphan(first_parent: int | None, generation: int) -> bool:
-    """Whether the processes above this one are gone.
-
-    Under a supervisor, it must still be the ancestor (1: parent, 2: grandparent); comparing parents alone misses one
-    that died while this process was starting. Without one, ``first_parent`` must still be the parent (``None``: any).
-    """
-    supervisor = os.environ.get(SUPERVISOR_VARIABLE)
-    if supervisor is None:
-        return first_parent is not None and os.getppid() != first_parent
-    ancestor = os.getppid()
-    try:
-        for _ in range(generation - 1):
-            ancestor = psutil.Process(ancestor).ppid()
-    except psutil.NoSuchProcess:
-        return True
-    return ancestor != int(supervisor)
+        reserve_metric_files()
 
 
 def end_arbiter() -> None:

@@ -52,6 +52,7 @@ def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
         "predictions",
         "shadow_comparisons",
         "shadow_comparison_hourly",
+        "shadow_results",
         "labels",
         "drift_verdict",
         "drift_report",
@@ -77,7 +78,7 @@ def build_compare_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """Comparisons of the chosen days alone, for after a replay."""
     return dg.define_asset_job(
         f"{use_case.name}_compare",
-        _select(use_case, ["shadow_comparisons", "shadow_comparison_hourly"]),
+        _select(use_case, ["shadow_comparisons", "shadow_comparison_hourly", "shadow_results"]),
         description="Bring the comparisons of the chosen days up to date, after a replay.",
     )
 

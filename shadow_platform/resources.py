@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +33,19 @@ if TYPE_CHECKING:
     from shadow_platform.adapters.registry import MlflowRegistry
     from shadow_platform.adapters.reports import ReportResult
     from shadow_platform.adapters.tracking import TrainingRun
+
+Transition = Literal[
+    "deploy_initial",
+    "promote",
+    "rollback",
+    "add_challenger",
+    "remove_challenger",
+    "set_shadow_policy",
+    "start_canary",
+    "set_canary_share",
+    "stop_canary",
+]
+EmergencyChange = Literal["halt_canary", "emergency_rollback"]
 
 
 class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -81,11 +94,12 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return FileLogSink(self.layout.log("transitions", use_case.name))
 
     def transitions(self, use_case: UseCase) -> list[dict[str, Any]]:
-        """Every alias change so far, oldest first."""
+        """Every transition so far, oldest first; a row that a repair appended again is one row."""
         from shadow_platform.adapters.log import FileLogSource
 
         source = FileLogSource(self.layout.log("transitions", use_case.name))
-        return [json.loads(line.payload) for line in source.read({})]
+        rows = [json.loads(line.payload) for line in source.read({})]
+        return list({row["transition_id"]: row for row in rows}.values())
 
     def manifest(self, use_case: UseCase) -> DeploymentManifest | None:
         """Deployment manifest in force; ``None`` before the first deployment."""
@@ -96,20 +110,38 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def deploy(
         self,
         use_case: UseCase,
-        change: Literal["deploy_initial", "add_challenger", "remove_challenger", "promote", "rollback"],
+        change: Transition,
         **arguments: Any,
     ) -> DeploymentManifest:
         """Carry out one transition of ``adapters.deployment`` with the registry and the audit log."""
         from shadow_platform.adapters import deployment
 
-        audit = self.transitions_log(use_case)
-        try:
+        with closing(self.transitions_log(use_case)) as audit:
             manifest: DeploymentManifest = getattr(deployment, change)(
                 self.registry(), self.layout, audit, use_case=use_case.name, now=datetime.now(UTC), **arguments
             )
-        finally:
-            audit.close()
         return manifest
+
+    def deploy_without_registry(
+        self, use_case: UseCase, change: EmergencyChange, **arguments: Any
+    ) -> DeploymentManifest:
+        """Carry out a transition that an outage of the registry must not delay."""
+        from shadow_platform.adapters import deployment
+
+        with closing(self.transitions_log(use_case)) as audit:
+            manifest: DeploymentManifest = getattr(deployment, change)(
+                self.layout, audit, use_case=use_case.name, now=datetime.now(UTC), **arguments
+            )
+        return manifest
+
+    def reconcile(self, use_case: UseCase) -> DeploymentManifest | None:
+        """Finish what a dead process or an emergency began, follow an alias moved by hand; the manifest in force."""
+        from shadow_platform.adapters import deployment
+
+        with closing(self.transitions_log(use_case)) as audit:
+            return deployment.reconcile(
+                self.registry(), self.layout, audit, use_case=use_case.name, now=datetime.now(UTC)
+            )
 
     def bundle(self, use_case: UseCase, version: str) -> "Bundle":
         """Bundle of a registered version, verified."""
@@ -151,6 +183,20 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         from shadow_platform.adapters.plots import comparison_png, markdown_image
 
         return markdown_image(comparison_png(comparisons, title), title)
+
+    def log_shadow_result(
+        self, use_case: UseCase, version: str, window: str, comparisons: "pd.DataFrame", metrics: Mapping[str, float]
+    ) -> str:
+        """Id of the MLflow run with one challenger's comparisons of a window, their summary and plot."""
+        from shadow_platform.adapters.plots import comparison_png
+        from shadow_platform.adapters.shadow_results import ShadowResult, log_shadow_result
+
+        registry, compared = self.registry(), comparisons[comparisons["outcome"].eq("compared")]
+        files = {"comparisons.parquet": comparisons.to_parquet(index=False)}
+        if len(compared):
+            files["comparison.png"] = comparison_png(compared, f"{use_case.title}: version {version}, {window}")
+        result = ShadowResult(version, window, registry.get(use_case.name, version).run_id, metrics, files)
+        return log_shadow_result(self.settings.mlflow_uri, registry.experiment(use_case.name), result)
 
     def evidence_plot(self, path: "pd.DataFrame", margin: float, title: str) -> str:
         """Markdown image of a confidence sequence over time."""

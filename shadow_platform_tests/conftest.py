@@ -14,6 +14,7 @@ from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings
 from shadow_platform_tests import processes
 from shadow_platform_tests.browser.chromium import chromium_path
+from shadow_platform_tests.chaos.faketime import faketime_library
 from shadow_platform_tests.processes import Started
 
 REPOSITORY = Path(__file__).parents[1]
@@ -22,7 +23,12 @@ StartProcess = Callable[..., Started]
 
 def pytest_report_header() -> list[str]:
     """Say so when a part is left out."""
-    return [] if chromium_path() else ["no Chromium: browser tests are left out; apt-get install chromium"]
+    missing = {"chromium": chromium_path(), "faketime": faketime_library()}
+    return [
+        f"no {name}: the tests that need it are left out; apt-get install {name}"
+        for name in missing
+        if not missing[name]
+    ]
 
 
 @pytest.fixture(autouse=True)

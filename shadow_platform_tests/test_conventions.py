@@ -21,7 +21,7 @@ from shadow_platform_tests.sources import REPOSITORY, parse, python_files, track
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 45
 HEAVY = ("feast", "evidently", "bentoml", "mlflow", "matplotlib.pyplot")
-FLIGHTS = re.compile(r"(?<!in[_ -])flight|airport|tail_?num", re.IGNORECASE)
+FLIGHTS = re.compile(r"(?<!in[_ -])(?<!pre)flight|airport|tail_?num", re.IGNORECASE)
 KNOWS_FLIGHTS = (
     "shadow_platform/use_cases/flights/",
     "feature_repo/flights.py",
@@ -155,7 +155,7 @@ def test_documents_name_only_commands_that_exist(path: Path) -> None:
         re.findall(r"`([^`\n]+)`", text)
     )
     targets = set(re.findall(r"(?:^|\s)make ([a-z]+)", blocks))
-    commands = set(re.findall(r"(?:^|/)shadow ((?:models )?[a-z]+)", blocks, re.MULTILINE))
+    commands = set(re.findall(r"(?:^|/)shadow ((?:(?:models|canary) )?[a-z]+)", blocks, re.MULTILINE))
 
     assert targets <= _make_targets()
     assert commands <= _commands()

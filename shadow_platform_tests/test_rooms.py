@@ -31,10 +31,12 @@ ROOMS: dict[str, set[str]] = {
 TWINS: dict[str, set[str]] = {
     "gates": {"gates", "labels"},
     "performance": {"estimation", "labels"},
+    "shadow": {"comparison"},
     "warehouse": set(),
 }
 SERVING_ADAPTERS = {"adapters.bundle", "adapters.deployment", "adapters.feature_store", "adapters.log"}
-SERVING_ROOMS = SERVING_ADAPTERS | {"domain.serving", "domain.shadow"}
+SERVING_STAGES = {"canary", "explanation", "monitoring", "serving", "shadow", "slo"}
+SERVING_ROOMS = SERVING_ADAPTERS | {f"domain.{stage}" for stage in SERVING_STAGES}
 SERVING_PARTS = {"adapters", "domain", "contracts", "settings", "use_cases", "__version__"}
 LIBRARY_MODULES = [path for path in python_files() if path.parts[0] in {"shadow_platform", "feature_repo", "bento"}]
 

@@ -258,9 +258,9 @@ class OnnxModel:
         self._slope = calibration.slope
         self._intercept = calibration.intercept
 
-    def predict(self, matrix: Matrix) -> Probabilities:
+    def predict(self, matrix: Matrix, run_options: Any = None) -> Probabilities:
         """Calibrated probabilities, shape ``(rows,)``; one row takes a path without numpy's overhead."""
-        raw = self._run(self._outputs, {self._input: matrix})[0]
+        raw = self._run(self._outputs, {self._input: matrix}, run_options)[0]
         if len(matrix) == 1:
             p = min(max(float(raw[0, 1]), PROBABILITY_FLOOR), 1 - PROBABILITY_FLOOR)
             z = self._slope * math.log(p / (1 - p)) + self._intercept
@@ -310,9 +310,13 @@ class Bundle:
         """Matrix of the frame's rows and the number of missing values per row."""
         return self._encoder.frame(frame)
 
-    def predict(self, matrix: Matrix) -> Probabilities:
-        """Calibrated probabilities, shape ``(rows,)``, of a float32 matrix of shape ``(rows, inputs)``."""
-        return self._model.predict(matrix)
+    def predict(self, matrix: Matrix, run_options: Any = None) -> Probabilities:
+        """Calibrated probabilities, shape ``(rows,)``, of a float32 matrix of shape ``(rows, inputs)``.
+
+        Args:
+            run_options: of ``stoppable``, so that another thread can end the call.
+        """
+        return self._model.predict(matrix, run_options)
 
     def reference(self) -> pd.DataFrame:
         """Frozen drift reference: features as known, ``score``, ``requested_at``."""
@@ -334,6 +338,13 @@ class Bundle:
                     f"bundle {self.hash} fails its self-test: row {i} gives {answers[i]!r}, expected {expected[i]!r} "
                     f"within {SELFTEST_TOLERANCE}; do not serve it, train the model again on this platform"
                 )
+
+
+def stoppable() -> Any:
+    """Options of one call of ``Bundle.predict``: when their ``terminate`` is set to true, the call raises soon."""
+    import onnxruntime as ort
+
+    return ort.RunOptions()
 
 
 class BundleStore:

@@ -6,12 +6,16 @@ Upstream: serving workers, the shadow worker, promotion. Downstream: the shadow 
 
 A segment is ``<root>/dt=YYYY-MM-DD/hour=HH/<pid>-<uuid7>.jsonl``; day and hour are the wall clock of the append, so
 that hours close. A line appended behind a torn one destroys both, hence a segment that failed once is never used again.
+No reader trusts that clock: one that steps back, or a process that slept, appends to an hour that seemed to be over.
 """
 
+import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +26,17 @@ import uuid_utils
 
 from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.ports import LoggedLine
-from shadow_platform.contracts.records import ModelAnswer, PredictionRecord, ShadowRecord, SourceOffset
+from shadow_platform.contracts.records import FailureRecord, ModelAnswer, PredictionRecord, ShadowRecord, SourceOffset
+
+LOGGER = logging.getLogger("shadow_platform.log")
 
 HOUR_S = 3600
 SETTLED_AFTER_S = 120.0
-"""An hour that ended this long ago gets no more lines, so that its list of segments may be remembered."""
+"""An hour that ended this long ago rarely gets another line, so that its list of segments may be remembered."""
+RELIST_S = 30.0
+"""A remembered list is made anew after this long, because a line may come late all the same."""
+MAX_LEFT = 16
+"""Most segments that are left behind and wait to be flushed."""
 READ_BYTES = 1 << 20
 TAIL_BYTES = 1 << 16
 
@@ -46,6 +56,7 @@ class FileLogSink:
         self._clock = clock
         self._lock = threading.Lock()
         self._fd: int | None = None
+        self._left: list[int] = []
         self._path = root
         self._size = 0
         self._hour = -1
@@ -60,20 +71,25 @@ class FileLogSink:
             self._write(b"".join([_encode(record) for record in records]))
 
     def sync(self) -> None:
-        """Flush what was appended to the device; raises ``LogError``."""
+        """Flush what was appended to the device, segments left since the last flush included; raises ``LogError``."""
         with self._lock:
+            descriptors, self._left = self._left, []
             try:
-                descriptor = None if self._fd is None else os.dup(self._fd)
+                if self._fd is not None:
+                    descriptors.append(os.dup(self._fd))
             except OSError as error:
+                self._left = descriptors
                 raise self._failure(error) from error
-        if descriptor is None:
-            return
-        try:
-            os.fdatasync(descriptor)
-        except OSError as error:
-            raise self._failure(error) from error
-        finally:
-            os.close(descriptor)
+        failure: OSError | None = None
+        for descriptor in descriptors:
+            try:
+                os.fdatasync(descriptor)
+            except OSError as error:
+                failure = error
+            finally:
+                os.close(descriptor)
+        if failure is not None:
+            raise self._failure(failure) from failure
 
     def check(self) -> None:
         """Prove that a record could be appended now, by writing and removing a small file; raises ``LogError``."""
@@ -115,7 +131,7 @@ class FileLogSink:
             self._size += written
 
     def _open(self, hour: int) -> None:
-        self._release()
+        self._leave()
         at = datetime.fromtimestamp(hour * HOUR_S, UTC)
         folder = self._root / f"dt={at:%Y-%m-%d}" / f"hour={at:%H}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +151,14 @@ class FileLogSink:
         except OSError:
             pass  # readers stop at the torn tail by themselves
         finally:
-            self._release()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Stop appending to the segment; the next ``sync`` flushes and closes it, beside the appends that go on."""
+        if self._fd is not None and self._size > 0 and len(self._left) < MAX_LEFT:
+            descriptor, self._fd = self._fd, None
+            self._left.append(descriptor)
+        self._release()
 
     def _release(self) -> None:
         if self._fd is not None:
@@ -149,8 +172,20 @@ class FileLogSink:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Segments of an hour that is over: good while the clock is past ``over_at``, until ``relist_at`` (monotonic)."""
+
+    segments: list[tuple[str, int]]
+    over_at: float
+    relist_at: float
+
+
 class FileLogSource:
     """Reads the segments below a root, oldest first. Holds no position: the caller does.
+
+    What cannot be read (no permission, a broken device) is left out, said once, and tried again at every read; the
+    other segments go on. A segment that was deleted simply has no more lines.
 
     Args:
         root: folder of the log; may not exist yet.
@@ -162,21 +197,32 @@ class FileLogSource:
         self._root = root
         self._first_hour = None if since is None else since.astimezone(UTC).strftime("dt=%Y-%m-%d/hour=%H")
         self._clock = clock
-        self._settled: dict[str, list[tuple[str, int]]] = {}
+        self._settled: dict[str, _Settled] = {}
+        self._torn: dict[str, tuple[int, int]] = {}
+        self._unreadable: dict[str, str] = {}
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Segments and folders that could not be read when last tried, with the reason."""
+        return dict(self._unreadable)
 
     def read(self, after: Mapping[str, int], limit: int | None = None) -> Iterator[LoggedLine]:
         """Complete lines behind ``after`` (segment -> byte offset already consumed), without their line ends."""
         left = limit
         for segment, size in self.segments():
             start = after.get(segment, 0)
-            if size <= start:
+            if size <= start or self._torn.get(segment) == (start, size):
                 continue
+            is_torn = True
             for line in self._lines(segment, start):
+                is_torn = False
                 if left is not None:
                     if left == 0:
                         return
                     left -= 1
                 yield line
+            if is_torn and segment not in self._unreadable:
+                self._torn[segment] = (start, size)
 
     def tail(self, limit: int) -> list[bytes]:
         """The last ``limit`` complete lines, newest last; lines of parallel segments stay together."""
@@ -184,78 +230,94 @@ class FileLogSource:
         for segment, _ in reversed(self.segments()):
             if len(newest) >= limit:
                 break
-            newest = _last_lines(self._root / segment, limit - len(newest)) + newest
+            with self._reading(segment):
+                newest = _last_lines(self._root / segment, limit - len(newest)) + newest
         return newest
 
     def segments(self) -> list[tuple[str, int]]:
         """Segments relative to the root with their sizes in bytes, oldest first."""
         found: list[tuple[str, int]] = []
-        for day in _folders(self._root, "dt="):
-            for hour in _folders(self._root / day, "hour="):
+        for day in self._folders("", "dt="):
+            for hour in self._folders(day, "hour="):
                 name = f"{day}/{hour}"
                 if self._first_hour is None or name >= self._first_hour:
                     found.extend(self._segments_of(name))
         return found
 
+    def _folders(self, parent: str, prefix: str) -> list[str]:
+        found: list[str] = []
+        with self._reading(parent or "."), os.scandir(self._root / parent) as entries:
+            found.extend(entry.name for entry in entries if entry.name.startswith(prefix))
+        return sorted(found)
+
     def _segments_of(self, hour: str) -> list[tuple[str, int]]:
         known = self._settled.get(hour)
-        if known is not None:
-            return known
-        is_settled = self._is_settled(hour)
-        try:
-            with os.scandir(self._root / hour) as entries:
-                found = [(f"{hour}/{e.name}", e.stat().st_size) for e in entries if e.name.endswith(".jsonl")]
-        except FileNotFoundError:
-            return []
+        if known and time.monotonic() < known.relist_at and self._clock() > known.over_at:
+            return known.segments
+        self._settled.pop(hour, None)
+        over_at = _over_at(hour)
+        is_settled = self._clock() > over_at
+        found: list[tuple[str, int]] = []
+        with self._reading(hour), os.scandir(self._root / hour) as entries:
+            for entry in entries:
+                if entry.name.endswith(".jsonl"):
+                    with self._reading(f"{hour}/{entry.name}"):
+                        found.append((f"{hour}/{entry.name}", entry.stat().st_size))
         found.sort(key=lambda item: item[0].rpartition("/")[2].partition("-")[2])
         if is_settled:
-            self._settled[hour] = found
+            self._settled[hour] = _Settled(found, over_at, time.monotonic() + RELIST_S)
         return found
 
-    def _is_settled(self, hour: str) -> bool:
-        try:
-            start = datetime.strptime(hour, "dt=%Y-%m-%d/hour=%H").replace(tzinfo=UTC)
-        except ValueError:
-            return False
-        return self._clock() > start.timestamp() + HOUR_S + SETTLED_AFTER_S
-
     def _lines(self, segment: str, start: int) -> Iterator[LoggedLine]:
+        with self._reading(segment), (self._root / segment).open("rb", buffering=0) as file:
+            file.seek(start)
+            end, pending = start, [b""]
+            while block := file.read(READ_BYTES):
+                *lines, rest = block.split(b"\n")
+                if not lines:
+                    pending.append(rest)
+                    continue
+                lines[0] = b"".join([*pending, lines[0]])
+                pending = [rest]
+                for line in lines:
+                    end += len(line) + 1
+                    yield LoggedLine(line, SourceOffset(segment, end))
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Note whether something can be read; an error of the file system ends the block, not the reader."""
         try:
-            with (self._root / segment).open("rb", buffering=0) as file:
-                file.seek(start)
-                end, pending = start, b""
-                while block := file.read(READ_BYTES):
-                    *lines, pending = (pending + block).split(b"\n")
-                    for line in lines:
-                        end += len(line) + 1
-                        yield LoggedLine(line, SourceOffset(segment, end))
+            yield
+            self._unreadable.pop(name, None)
         except FileNotFoundError:
-            return
+            self._unreadable.pop(name, None)
+        except OSError as error:
+            if name not in self._unreadable:
+                LOGGER.error("log %s: %s cannot be read (%s); it is left out until it can", self._root, name, error)
+            self._unreadable[name] = str(error.strerror or error)
+
+
+def _over_at(hour: str) -> float:
+    """Wall clock from which an hour's folder should get no more lines; never for a folder that is no hour."""
+    try:
+        start = datetime.strptime(hour, "dt=%Y-%m-%d/hour=%H").replace(tzinfo=UTC)
+    except ValueError:
+        return math.inf
+    return start.timestamp() + HOUR_S + SETTLED_AFTER_S
 
 
 def _encode(record: object) -> bytes:
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _folders(parent: Path, prefix: str) -> list[str]:
-    try:
-        with os.scandir(parent) as entries:
-            return sorted(entry.name for entry in entries if entry.name.startswith(prefix))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
 def _last_lines(path: Path, limit: int) -> list[bytes]:
-    try:
-        with path.open("rb") as file:
-            position, data = file.seek(0, os.SEEK_END), b""
-            while position and data.count(b"\n") <= limit:
-                step = min(TAIL_BYTES, position)
-                position -= step
-                file.seek(position)
-                data = file.read(step) + data
-    except FileNotFoundError:
-        return []
+    with path.open("rb") as file:
+        position, data = file.seek(0, os.SEEK_END), b""
+        while position and data.count(b"\n") <= limit:
+            step = min(TAIL_BYTES, position)
+            position -= step
+            file.seek(position)
+            data = file.read(step) + data
     lines = data.split(b"\n")[:-1]
     return lines[-limit:] if position == 0 else lines[1:][-limit:]
 
@@ -263,12 +325,14 @@ def _last_lines(path: Path, limit: int) -> list[bytes]:
 @dataclass(frozen=True, slots=True)
 class _Known:
     prediction: frozenset[str]
+    failure: frozenset[str]
     shadow: frozenset[str]
     answer: frozenset[str]
 
 
 _KNOWN = _Known(
     frozenset(field.name for field in fields(PredictionRecord)),
+    frozenset(field.name for field in fields(FailureRecord)),
     frozenset(field.name for field in fields(ShadowRecord)),
     frozenset(field.name for field in fields(ModelAnswer)),
 )
@@ -296,6 +360,15 @@ def decode_prediction(payload: bytes) -> PredictionRecord:
         return PredictionRecord(**_only(_KNOWN.prediction, value))
     except TypeError as error:
         raise LogError(f"log line {payload[:80]!r} is no prediction record ({error}); it is left out") from error
+
+
+def decode_failure(payload: bytes) -> FailureRecord:
+    """One line of the failure log; raises ``LogError`` when it is none."""
+    value = _loads(payload)
+    try:
+        return FailureRecord(**_only(_KNOWN.failure, value))
+    except TypeError as error:
+        raise LogError(f"log line {payload[:80]!r} is no failure record ({error}); it is left out") from error
 
 
 def decode_shadow(payload: bytes) -> ShadowRecord:

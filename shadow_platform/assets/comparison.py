@@ -12,7 +12,7 @@ import pandas as pd
 
 from shadow_platform.contracts.tables import PREDICTIONS, SHADOW_COMPARISON_HOURLY, SHADOW_COMPARISONS, TableSchema
 from shadow_platform.contracts.use_case import UseCase
-from shadow_platform.domain.comparison import Conservation, conservation, flips, hourly
+from shadow_platform.domain.comparison import Conservation, between_models, conservation, flips, hourly
 from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days
 from shadow_platform.resources import PlatformResource
 
@@ -99,12 +99,15 @@ def _balances(
 ) -> list[tuple[date, Conservation]]:
     lake, manifest = platform.lake(), platform.manifest(use_case)
     active = {model.version: model.since for model in manifest.challengers} if manifest else {}
+    raw = lake.doubled_comparisons(use_case, of_days[0], of_days[-1])
     found = []
     for day in of_days:
         end = date.fromordinal(day.toordinal() + 1)
         predictions = lake.read_table(PREDICTIONS, use_case, day, end)
         comparisons = lake.read_table(SHADOW_COMPARISONS, use_case, day, end)
-        found += [(day, balance) for balance in conservation(predictions, comparisons, active)]
+        rows = raw[pd.to_datetime(raw["day"]).dt.date == day]
+        doubled = dict(zip(rows["challenger_version"], rows["n_doubled"].astype(int), strict=True))
+        found += [(day, balance) for balance in conservation(predictions, comparisons, active, doubled)]
     return found
 
 
@@ -165,13 +168,14 @@ def _shadow_comparison_hourly(use_case: UseCase) -> dg.AssetsDefinition:
         """Counts, agreement, flips, differences and latencies of every hour.
 
         Grain: one row an hour of requests, champion and challenger. Key: hour_at, champion_version,
-        challenger_version. Partition: UTC day of hour_at.
+        challenger_version; where both are equal, the challenger answered as canary and was compared with itself.
+        Partition: UTC day of hour_at.
         """
         lake, n_rows, parts = platform.lake(), 0, []
         for day in days(context.partition_keys):
             rows = lake.read_table(SHADOW_COMPARISONS, use_case, day, date.fromordinal(day.toordinal() + 1))
             n_rows += lake.write_table(SHADOW_COMPARISON_HOURLY, use_case, day, hourly(rows))
-            parts.append(rows[rows["outcome"].eq("compared")])
+            parts.append(between_models(rows))
         compared = pd.concat(parts, ignore_index=True)
         metadata: dict[str, dg.MetadataValue[str] | int] = {
             "dagster/row_count": n_rows,

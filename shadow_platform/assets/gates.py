@@ -154,6 +154,7 @@ def _cohort(
     predictions = lake.read_table(PREDICTIONS, use_case, first_day)
     is_evidence = (
         predictions["variant"].eq("champion")
+        & ~predictions["is_fallback"].fillna(False).astype(bool)
         & predictions["model_version"].eq(champion)
         & (predictions["requested_at"] >= unseen_from)
     )

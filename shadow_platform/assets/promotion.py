@@ -46,7 +46,7 @@ def _deployment(use_case: UseCase) -> dg.AssetsDefinition:
         pool=f"{use_case.name}_deployment",
     )
     def deployment(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
-        """The first champion in service, and the newest untried version in the shadow beside the one before.
+        """The first champion in service, and the newest untried version in the shadow beside those before.
 
         Never replaces a champion: that takes a gate decision. Repeating it changes nothing.
         """
@@ -113,8 +113,10 @@ def _promotion(use_case: UseCase) -> dg.AssetsDefinition:
         """What followed from the latest decisions: a new champion and its Bento, an archived challenger, or nothing.
 
         The alias is swapped only if the champion is still the one the decision was made against; the running service
-        follows the manifest by itself.
+        follows the manifest by itself. Aliases that an emergency left behind are moved first.
         """
+        if config.promote_challenger:
+            platform.reconcile(use_case)
         metadata: dict[str, str | int] = {}
         for decision in _decisions(platform, use_case, config.decision_id):
             found = plan(decision, platform.manifest(use_case))
@@ -169,6 +171,7 @@ def _act(platform: PlatformResource, use_case: UseCase, found: Plan, decision_id
             actor="gate",
             reason=found.reason,
             evidence_id=decision_id,
+            probation_s=platform.settings.slo_probation_seconds,
         )
         return {"bento": platform.build_bento(use_case)}
     if found.action is Action.ARCHIVE:

@@ -11,23 +11,9 @@ from typing import Annotated
 
 import typer
 
+from shadow_platform.cli.options import ReasonOption, ShareOption, UseCaseOption, WaitOption
+from shadow_platform.cli.shadowing import challengers_app, replay
 from shadow_platform.contracts.errors import ShadowPlatformError
-
-
-def default_use_case() -> str:
-    """``SHADOW_USE_CASE`` if it is set, else the only use case that is installed, else the setting's default."""
-    from shadow_platform.settings import load_settings
-    from shadow_platform.use_cases import use_case_names
-
-    settings, installed = load_settings(), use_case_names()
-    is_chosen = "shadow_use_case" in settings.model_fields_set or len(installed) != 1
-    return settings.shadow_use_case if is_chosen else installed[0]
-
-
-UseCaseOption = Annotated[
-    str,
-    typer.Option("--use-case", "-u", default_factory=default_use_case, help="Name, or package.module:ATTRIBUTE."),
-]
 
 typer_app = typer.Typer(
     name="shadow",
@@ -36,7 +22,14 @@ typer_app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 models_app = typer.Typer(help="Versions in the registry, and how they came to serve.", no_args_is_help=True)
+canary_app = typer.Typer(
+    help="A challenger that answers a share of subjects, and is taken back by itself when it is slow or fails.",
+    no_args_is_help=True,
+)
 typer_app.add_typer(models_app, name="models")
+typer_app.add_typer(canary_app, name="canary")
+typer_app.add_typer(challengers_app, name="challengers")
+typer_app.command()(replay)
 
 
 def app() -> None:
@@ -65,11 +58,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port of the HTTP API; default PORT or 8000.")] = None,
     workers: Annotated[int, typer.Option(help="Serving processes.", min=1)] = 1,
     shadow: Annotated[bool, typer.Option(help="Start the shadow worker as well.")] = True,
+    guard: Annotated[bool, typer.Option(help="Start the guard of the service's objectives as well.")] = True,
 ) -> None:
-    """Answer requests with the champion; score each of them with the challengers in a process of its own."""
+    """Answer requests with the champion; score them with the challengers, and watch the objectives, beside it."""
     from shadow_platform.cli.service import serve_until_stopped
 
-    serve_until_stopped(use_case, port, workers, shadow)
+    serve_until_stopped(use_case, port, workers, shadow=shadow, guard=guard)
 
 
 @typer_app.command()
@@ -107,25 +101,70 @@ def drift(
 @typer_app.command()
 def promote(
     version: Annotated[str, typer.Argument(help="Registry version to make champion.")],
-    reason: Annotated[str, typer.Option(help="Why; stored in the audit trail.")],
+    reason: ReasonOption,
     use_case: UseCaseOption,
     evidence: Annotated[str | None, typer.Option(help="Gate decision it rests on.")] = None,
+    probation: Annotated[
+        float | None,
+        typer.Option(help="Seconds in which a breach brings the old one back; default SLO_PROBATION_SECONDS.", min=0),
+    ] = None,
+    wait: WaitOption = True,
 ) -> None:
-    """Make a version champion by hand; running services swap within seconds."""
+    """Make a version champion by hand; running services swap within seconds. Exit 1: a worker did not follow."""
     from shadow_platform.cli.models import promote_version
 
-    promote_version(use_case, version, reason, evidence)
+    raise typer.Exit(promote_version(use_case, version, reason, evidence, probation, wait))
 
 
 @typer_app.command()
-def rollback(
-    reason: Annotated[str, typer.Option(help="Why; stored in the audit trail.")],
-    use_case: UseCaseOption,
-) -> None:
-    """Put the previous champion back; running services swap within seconds."""
+def rollback(reason: ReasonOption, use_case: UseCaseOption, wait: WaitOption = True) -> None:
+    """Put the previous champion back, with or without the registry; running services swap within seconds."""
     from shadow_platform.cli.models import roll_back
 
-    roll_back(use_case, reason)
+    raise typer.Exit(roll_back(use_case, reason, wait))
+
+
+@canary_app.command("start")
+def canary_start(
+    version: Annotated[str, typer.Argument(help="Registry version of a challenger in the shadow.")],
+    use_case: UseCaseOption,
+    share: ShareOption = 0.05,
+    reason: ReasonOption = "started by hand",
+    wait: WaitOption = True,
+) -> None:
+    """Let a challenger answer a share of subjects; each stays on its side as long as the rollout lasts."""
+    from shadow_platform.cli.canary import start_canary
+
+    raise typer.Exit(start_canary(use_case, version, share, reason, wait))
+
+
+@canary_app.command("share")
+def canary_share(
+    share: Annotated[float, typer.Argument(help="Share of subjects it answers, above 0 and at most 1.")],
+    use_case: UseCaseOption,
+    reason: ReasonOption = "changed by hand",
+    wait: WaitOption = True,
+) -> None:
+    """Give the canary more or fewer subjects; whoever was in stays in when the share rises."""
+    from shadow_platform.cli.canary import change_share
+
+    raise typer.Exit(change_share(use_case, share, reason, wait))
+
+
+@canary_app.command("stop")
+def canary_stop(reason: ReasonOption, use_case: UseCaseOption, wait: WaitOption = True) -> None:
+    """Take the canary back, with or without the registry: the champion answers everyone. Only `start` undoes it."""
+    from shadow_platform.cli.canary import stop_canary
+
+    raise typer.Exit(stop_canary(use_case, reason, wait))
+
+
+@canary_app.command("status")
+def canary_status(use_case: UseCaseOption) -> None:
+    """How canary and champion did in the latest window, which verdict that is, and what is on probation."""
+    from shadow_platform.cli.canary import show_status
+
+    show_status(use_case)
 
 
 @models_app.command("list")
@@ -150,6 +189,14 @@ def models_history(use_case: UseCaseOption) -> None:
     from shadow_platform.cli.models import show_history
 
     show_history(use_case)
+
+
+@models_app.command("reconcile")
+def models_reconcile(use_case: UseCaseOption) -> None:
+    """Let aliases follow what serves after the registry was away, and what serves an alias that was moved by hand."""
+    from shadow_platform.cli.models import reconcile
+
+    reconcile(use_case)
 
 
 @typer_app.command()

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bento.access import SHADOW_READ, authorization
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.cli.closing import closing_table
 from shadow_platform.cli.runs import partition_range, prepare_dagster_home, run_job
@@ -32,6 +33,7 @@ from shadow_platform.contracts.errors import AlreadyRunning, ShadowPlatformError
 from shadow_platform.contracts.use_case import DemoPlan, UseCase
 from shadow_platform.partitions import start_of
 from shadow_platform.resources import PlatformResource
+from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
 
 CONSOLE = Console()
@@ -189,10 +191,14 @@ def _send_traffic(demo: Demo, url: str) -> None:
         _wait_for_shadow(url)
 
 
+def _reader() -> dict[str, str]:
+    return authorization(load_settings(), SHADOW_READ)
+
+
 def _wait_for_shadow(url: str) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        comparison = httpx.get(f"{url}/shadow/comparison").json()
+        comparison = httpx.get(f"{url}/shadow/comparison", headers=_reader()).json()
         if all(entry["lag_records"] == 0 for entry in comparison["challengers"]):
             return
         time.sleep(0.2)
@@ -248,7 +254,7 @@ def _wait_for_champion(demo: Demo, url: str) -> None:
     expected = manifest.champion.version if manifest else None
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if httpx.get(f"{url}/model").json()["champion"]["version"] == expected:
+        if httpx.get(f"{url}/model", headers=_reader()).json()["champion"]["version"] == expected:
             return
         time.sleep(0.2)
     raise ShadowPlatformError(f"the service at {url} does not answer with version {expected} after 30 s")

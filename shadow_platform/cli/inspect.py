@@ -54,8 +54,12 @@ def _feature_store(use_case: str) -> str:
 
 
 def _registry(use_case: str) -> str:
+    from shadow_platform.adapters.deployment import is_registry_behind
+
     registry, use_case = PlatformResource().registry(), load_use_case(use_case).name
     versions = registry.versions(use_case)
+    if is_registry_behind(load_settings().layout, use_case):
+        raise ShadowPlatformError("aliases still have to follow what serves; run `shadow models reconcile`")
     return f"{len(versions)} versions, champion {registry.alias(use_case, 'champion') or 'not set'}"
 
 

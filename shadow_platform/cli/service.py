@@ -1,4 +1,4 @@
-"""Commands that keep running: the service with its shadow worker, and the Dagster UI with its daemon.
+"""Commands that keep running: the service with its shadow worker and guard, and the Dagster UI with its daemon.
 
 Upstream: bento.serve, definitions. Downstream: people; a supervisor restarts them in production.
 """
@@ -17,14 +17,14 @@ from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
 
 
-def serve_until_stopped(use_case: str, port: int | None, workers: int, shadow: bool) -> None:
+def serve_until_stopped(use_case: str, port: int | None, workers: int, *, shadow: bool, guard: bool) -> None:
     """Serve until SIGINT or SIGTERM, then drain; raises ``ShadowPlatformError`` when it does not become ready."""
     from bento.serve import running_service
 
     settings = load_settings()
     load_use_case(use_case)
     stop = {signal.SIGINT, signal.SIGTERM}
-    with running_service(settings, use_case, port or settings.port, workers, shadow=shadow) as service:
+    with running_service(settings, use_case, port or settings.port, workers, shadow=shadow, guard=guard) as service:
         typer.echo(f"serving {use_case} at {service.url}, documents at {service.url}/docs; stop with Ctrl-C")
         service.wait(stop)
 

@@ -16,10 +16,12 @@ import aiohttp
 import orjson
 import pandas as pd
 
+from bento.access import PREDICT, authorization
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
+from shadow_platform.settings import load_settings
 
 HOUR = timedelta(hours=1)
 
@@ -123,7 +125,8 @@ async def _replay(
     times = requests["requested_at"]
     by_hour = {view: rows.groupby(rows["event_at"].dt.ceil("h")) for view, rows in feature_rows.items()}
     began = perf_counter()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
+    connector, token = aiohttp.TCPConnector(limit=connections), authorization(load_settings(), PREDICT)
+    async with aiohttp.ClientSession(connector=connector, headers=token) as session:
         for hour in _hours(*period):
             for view, groups in by_hour.items():
                 if pd.Timestamp(hour) in groups.groups:

@@ -244,10 +244,10 @@ MODEL_TRANSITIONS = TableSchema(
     ("transition_id",),
     _columns(
         ("transition_id", "VARCHAR", "UUIDv7 of the transition"),
-        ("alias", "VARCHAR", "champion, challenger, canary or previous"),
-        ("from_version", "VARCHAR", "version before; null if none"),
+        ("alias", "VARCHAR", "champion, previous, canary, challenger, challenger-2 or challenger-3"),
+        ("from_version", "VARCHAR", "version before; null if none; equal to to_version when only its terms changed"),
         ("to_version", "VARCHAR", "version after; null if removed"),
-        ("actor", "VARCHAR", "who asked: a person, or gate, sensor, bootstrap"),
+        ("actor", "VARCHAR", "who asked: a person, or gate, training, bootstrap, slo-guard, reconcile"),
         ("reason", "VARCHAR", "why"),
         ("evidence_id", "VARCHAR", "gate decision or drift evaluation it rests on"),
         ("generation", "BIGINT", "generation of the deployment manifest it produced"),

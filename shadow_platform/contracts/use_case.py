@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any, Literal, Protocol
 
 FeatureKind = Literal["numeric", "categorical"]
+ContextKind = Literal["text", "timestamp"]
 Role = Literal["champion", "challenger"]
 
 
@@ -80,6 +81,33 @@ class Feature:
     high: float | None = None
     example: float | int | str | None = None
     is_monitored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ContextField:
+    """A required field of an envelope that says which event the request is about, and is no input of a model."""
+
+    name: str
+    description: str
+    example: str
+    kind: ContextKind = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The raw event that a request is about, as an object within the request.
+
+    It holds the features that only a request can bring (``UseCase.request_features``), except those that are join
+    keys, and its context; features of views stay beside it.
+
+    Attributes:
+        name: field of the request that holds it.
+        fields: its context. A field named as the subject must equal it; a timestamp must not lie in the future.
+    """
+
+    name: str
+    description: str
+    fields: tuple[ContextField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +245,7 @@ class AnswerSpec:
     threshold: float = 0.5
     risk_category: str | None = "risk_category"
     risk_bands: tuple[float, float] = (0.3, 0.7)
+    request_id: str = "request_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +280,7 @@ class UseCase:
             every entity's join key, ``requested_at`` in ``[$start, $end)``, and every request feature: the spine of
             training and the body of recorded traffic.
         features: inputs of every model, in matrix order; names are unique.
+        envelope: object of the request that holds its event; ``None``: requests are flat.
         models: the first is the initial champion, the others its challengers.
         first_partition, last_partition: first and last UTC day with events; ``None``: they go on.
         demo: recorded days for ``shadow demo``; ``None``: this use case cannot be played back.
@@ -278,6 +308,7 @@ class UseCase:
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
     last_partition: date | None = None
     demo: DemoPlan | None = None
+    envelope: Envelope | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:

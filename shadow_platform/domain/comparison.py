@@ -25,7 +25,7 @@ class Conservation:
         n_lost: predictions without a record although later ones have one.
         n_pending: predictions logged after the last one the challenger was sent: the shadow worker lags.
         n_surplus: records without a prediction.
-        n_doubled: records beyond the first of the same request.
+        n_doubled: lines of the raw shadow log beyond the one that a prediction may have.
     """
 
     challenger_version: str
@@ -62,13 +62,33 @@ def hourly(comparisons: pd.DataFrame) -> pd.DataFrame:
     counts = rows.groupby(_GROUP, dropna=False).agg(
         sent=("outcome", "size"), **{outcome: (outcome, "sum") for outcome in OUTCOMES}
     )
-    return counts.join(_compared_statistics(rows[rows["compared"]])).reset_index()[columns]
+    return counts.join(_compared_statistics(rows[rows["compared"]], _GROUP)).reset_index()[columns]
 
 
-def _compared_statistics(compared: pd.DataFrame) -> pd.DataFrame:
+def totals(comparisons: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Counts, agreement, flips, differences and latencies over all rows, by challenger; what is not defined is absent.
+
+    Counts are over all rows; the rest compares two different models (``between_models``).
+    """
+    found = {}
+    for version, rows in comparisons.groupby("challenger_version"):
+        counts = rows["outcome"].value_counts()
+        row: dict[str, float] = {"sent": float(len(rows))}
+        row |= {outcome: float(counts.get(outcome, 0)) for outcome in OUTCOMES}
+        statistics = _compared_statistics(between_models(rows), ["challenger_version"])
+        row |= {
+            str(name): float(values.iloc[0])
+            for name, values in statistics.dropna(axis="columns").items()
+            if len(values)
+        }
+        found[str(version)] = row
+    return found
+
+
+def _compared_statistics(compared: pd.DataFrame, group: list[str]) -> pd.DataFrame:
     champion = compared["champion_prediction"].astype(bool)
     challenger = compared["challenger_prediction"].astype(bool)
-    rows = compared[_GROUP].assign(
+    rows = compared[group].assign(
         agreement_rate=(champion == challenger).astype(float),
         flips_to_positive=(~champion & challenger).astype("int64"),
         flips_to_negative=(champion & ~challenger).astype("int64"),
@@ -76,7 +96,7 @@ def _compared_statistics(compared: pd.DataFrame) -> pd.DataFrame:
         champion_ms=compared["champion_latency_ms"].astype(float),
         challenger_ms=compared["challenger_latency_ms"].astype(float),
     )
-    groups = rows.groupby(_GROUP, dropna=False)
+    groups = rows.groupby(group, dropna=False)
     statistics = groups.agg(
         agreement_rate=("agreement_rate", "mean"),
         flips_to_positive=("flips_to_positive", "sum"),
@@ -90,12 +110,18 @@ def _compared_statistics(compared: pd.DataFrame) -> pd.DataFrame:
     return statistics
 
 
+def between_models(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Compared rows of two different models: without those where the challenger itself had answered, as canary."""
+    is_a_a = comparisons["champion_version"].eq(comparisons["challenger_version"])
+    return comparisons[comparisons["outcome"].eq("compared") & ~is_a_a]
+
+
 def flips(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Requests that the challenger would decide otherwise: the comparison's columns and ``direction``.
 
     ``direction`` is ``to_positive`` (swap-in) or ``to_negative`` (swap-out).
     """
-    compared = comparisons[comparisons["outcome"].eq("compared")]
+    compared = between_models(comparisons)
     champion = compared["champion_prediction"].astype(bool)
     challenger = compared["challenger_prediction"].astype(bool)
     direction = challenger.map({True: "to_positive", False: "to_negative"})
@@ -103,7 +129,10 @@ def flips(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def conservation(
-    predictions: pd.DataFrame, comparisons: pd.DataFrame, active: Mapping[str, datetime] | None = None
+    predictions: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    active: Mapping[str, datetime] | None = None,
+    doubled: Mapping[str, int] | None = None,
 ) -> list[Conservation]:
     """Balance of every challenger that is active or has records, in order of version.
 
@@ -112,18 +141,27 @@ def conservation(
         comparisons: rows of ``shadow_comparisons`` of the same period.
         active: versions in the shadow now, and since when: each is due what was logged from then on. Any version is
             due what was logged between its first and its last record, live or replayed.
+        doubled: surplus lines of the raw log by version; the table has one row a request, however many there were.
     """
-    active = active or {}
+    active, doubled = active or {}, doubled or {}
     known = set(comparisons["challenger_version"].dropna().astype(str))
     logged = predictions[["request_id", "logged_at"]].drop_duplicates("request_id")
     versions = sorted(known | set(active), key=lambda version: (len(version), version))
     return [
-        _balance(version, logged, comparisons[comparisons["challenger_version"].eq(version)], active.get(version))
+        _balance(
+            version,
+            logged,
+            comparisons[comparisons["challenger_version"].eq(version)],
+            active.get(version),
+            doubled.get(version, 0),
+        )
         for version in versions
     ]
 
 
-def _balance(version: str, logged: pd.DataFrame, records: pd.DataFrame, since: datetime | None) -> Conservation:
+def _balance(
+    version: str, logged: pd.DataFrame, records: pd.DataFrame, since: datetime | None, n_doubled: int
+) -> Conservation:
     has_record = logged["request_id"].isin(records["request_id"])
     is_due = pd.Series(False, index=logged.index) if since is None else logged["logged_at"] >= since
     is_behind = pd.Series(True, index=logged.index)
@@ -142,5 +180,5 @@ def _balance(version: str, logged: pd.DataFrame, records: pd.DataFrame, since: d
         n_lost=int((is_due & ~has_record & ~is_behind).sum()),
         n_pending=int((is_due & ~has_record & is_behind).sum()),
         n_surplus=int((~unique["request_id"].isin(logged["request_id"])).sum()),
-        n_doubled=len(records) - len(unique),
+        n_doubled=n_doubled + len(records) - len(unique),
     )

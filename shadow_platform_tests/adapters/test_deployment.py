@@ -2,72 +2,25 @@
 
 import json
 import threading
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shadow_platform.adapters import deployment
-from shadow_platform.adapters.deployment import transitions
+from shadow_platform.adapters.deployment import journal
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
 from shadow_platform.contracts.errors import LogError, RegistryError, TransitionConflict
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.ports import RegisteredVersion
 from shadow_platform_tests.fakes_log import FullLog, InMemoryLog
+from shadow_platform_tests.fakes_registry import NOW, CrashError, FrailRegistry
 
-NOW = datetime(2024, 3, 1, tzinfo=UTC)
 WHO: dict[str, Any] = {"use_case": "shop", "actor": "tester", "reason": "because", "now": NOW}
 
 
-class CrashError(Exception):
-    """Stands for the death of the process."""
-
-
-class FakeRegistry:
-    """Versions 1 to 9 exist; aliases live in a dict; crashes on demand."""
-
-    def __init__(self) -> None:
-        self.aliases: dict[str, str] = {}
-        self.fetched: list[str] = []
-        self.crash_before_swap: str | None = None
-        self.crash_after_swap: str | None = None
-
-    def register(self, use_case: str, bundle: Path, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
-        raise AssertionError("these tests register nothing")
-
-    def get(self, use_case: str, version: str) -> RegisteredVersion:
-        if version not in "123456789":
-            raise RegistryError(f"version {version!r} is unknown; expected 1 to 9")
-        return RegisteredVersion(use_case, version, "line", f"hash{version}", "run", NOW, (), {}, {})
-
-    def versions(self, use_case: str) -> list[RegisteredVersion]:
-        return [self.get(use_case, version) for version in "123456789"]
-
-    def alias(self, use_case: str, alias: str) -> str | None:
-        return self.aliases.get(alias)
-
-    def swap_alias(self, use_case: str, alias: str, expected: str | None, new: str | None) -> None:
-        if self.crash_before_swap == alias:
-            raise CrashError
-        if self.aliases.get(alias) != expected:
-            raise TransitionConflict(f"alias {alias} is at {self.aliases.get(alias)}, expected {expected}")
-        if new is None:
-            self.aliases.pop(alias, None)
-        else:
-            self.aliases[alias] = new
-        if self.crash_after_swap == alias:
-            raise CrashError
-
-    def fetch_bundle(self, use_case: str, version: str, bundles: Path) -> Path:
-        self.fetched.append(version)
-        return bundles / f"hash{version}"
-
-
 @pytest.fixture
-def registry() -> FakeRegistry:
-    return FakeRegistry()
+def registry() -> FrailRegistry:
+    return FrailRegistry()
 
 
 @pytest.fixture
@@ -91,7 +44,7 @@ def moves(audit: InMemoryLog) -> list[tuple[str, str | None, str | None, int]]:
     return [(row["alias"], row["from_version"], row["to_version"], row["generation"]) for row in rows]
 
 
-def test_the_whole_life_of_a_use_case(registry: FakeRegistry, layout: Layout, audit: InMemoryLog) -> None:
+def test_the_whole_life_of_a_use_case(registry: FrailRegistry, layout: Layout, audit: InMemoryLog) -> None:
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
     deployment.add_challenger(registry, layout, audit, version="2", **WHO)
     promoted = deployment.promote(registry, layout, audit, version="2", expected_champion="1", evidence_id="g1", **WHO)
@@ -112,7 +65,7 @@ def test_the_whole_life_of_a_use_case(registry: FakeRegistry, layout: Layout, au
     assert manifest_of(layout) == back
 
 
-def test_repeating_a_transition_changes_nothing(registry: FakeRegistry, layout: Layout, audit: InMemoryLog) -> None:
+def test_repeating_a_transition_changes_nothing(registry: FrailRegistry, layout: Layout, audit: InMemoryLog) -> None:
     for _ in range(2):
         deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
     for _ in range(2):
@@ -123,25 +76,49 @@ def test_repeating_a_transition_changes_nothing(registry: FakeRegistry, layout: 
     assert len(audit.lines) == 5
 
 
-def test_the_newest_challengers_shadow_together(registry: FakeRegistry, layout: Layout, audit: InMemoryLog) -> None:
+def test_the_newest_challengers_shadow_together(registry: FrailRegistry, layout: Layout, audit: InMemoryLog) -> None:
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
-    for version in ("2", "3", "4"):
+    for version in ("2", "3", "4", "5"):
         manifest = deployment.add_challenger(registry, layout, audit, version=version, **WHO)
-    assert [model.version for model in manifest.challengers] == ["4", "3"]
-    assert registry.aliases["challenger"] == "4"
+    assert [model.version for model in manifest.challengers] == ["5", "4", "3"]
+    assert registry.aliases == {"champion": "1", "challenger": "5", "challenger-2": "4", "challenger-3": "3"}
     left = deployment.remove_challenger(registry, layout, audit, version="4", **WHO)
-    assert [model.version for model in left.challengers] == ["3"]
-    assert registry.aliases["challenger"] == "3"
+    assert [model.version for model in left.challengers] == ["5", "3"]
+    assert registry.aliases == {"champion": "1", "challenger": "5", "challenger-2": "3"}
+    assert moves(audit)[-2:] == [("challenger-2", "4", "3", 6), ("challenger-3", "3", None, 6)]
 
 
-def test_a_challenger_can_be_withdrawn(registry: FakeRegistry, layout: Layout, audit: InMemoryLog) -> None:
+def test_what_a_challenger_sees_changes_while_it_shadows(
+    registry: FrailRegistry, layout: Layout, audit: InMemoryLog
+) -> None:
+    deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
+    before = deployment.add_challenger(registry, layout, audit, version="2", **WHO).challengers[0]
+    for _ in range(2):
+        manifest = deployment.set_shadow_policy(
+            registry, layout, audit, version="2", sample_rate=0.1, max_lag_s=30.0, **WHO
+        )
+    assert manifest == manifest_of(layout)
+    assert manifest.generation == 3
+    assert manifest.challengers == (before.model_copy(update={"sample_rate": 0.1, "max_lag_s": 30.0}),)
+    assert moves(audit)[2:] == [("challenger", "2", "2", 3)]
+    reason = json.loads(audit.lines[-1])["reason"]
+    assert reason == "sample rate 1, no lag limit -> sample rate 0.1, lag limit 30 s: because"
+    with pytest.raises(RegistryError, match=r"version 7 is not in the shadow of shop \(there: 2\)"):
+        deployment.set_shadow_policy(registry, layout, audit, version="7", sample_rate=0.1, max_lag_s=None, **WHO)
+    with pytest.raises(RegistryError, match="sample_rate"):
+        deployment.set_shadow_policy(registry, layout, audit, version="2", sample_rate=1.1, max_lag_s=None, **WHO)
+
+
+def test_a_challenger_can_be_withdrawn(registry: FrailRegistry, layout: Layout, audit: InMemoryLog) -> None:
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
     deployment.add_challenger(registry, layout, audit, version="2", **WHO)
     assert deployment.remove_challenger(registry, layout, audit, version="2", **WHO).challengers == ()
     assert "challenger" not in registry.aliases
 
 
-def test_another_champion_than_judged_is_a_conflict(registry: FakeRegistry, layout: Layout, audit: InMemoryLog) -> None:
+def test_another_champion_than_judged_is_a_conflict(
+    registry: FrailRegistry, layout: Layout, audit: InMemoryLog
+) -> None:
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
     with pytest.raises(TransitionConflict, match=r"serves version 1, but 3 was judged against 2; evaluate the gate"):
         deployment.promote(registry, layout, audit, version="3", expected_champion="2", **WHO)
@@ -150,7 +127,7 @@ def test_another_champion_than_judged_is_a_conflict(registry: FakeRegistry, layo
     assert manifest_of(layout).generation == 1
 
 
-def test_what_is_missing_is_said(registry: FakeRegistry, layout: Layout, audit: InMemoryLog) -> None:
+def test_what_is_missing_is_said(registry: FrailRegistry, layout: Layout, audit: InMemoryLog) -> None:
     with pytest.raises(RegistryError, match="deploy a champion first"):
         deployment.promote(registry, layout, audit, version="1", **WHO)
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
@@ -163,7 +140,7 @@ def test_what_is_missing_is_said(registry: FakeRegistry, layout: Layout, audit: 
 
 @pytest.mark.parametrize("when", ["before alias", "after alias", "before manifest", "before audit"])
 def test_a_crash_at_any_step_is_repaired_by_the_next_call(
-    when: str, registry: FakeRegistry, layout: Layout, audit: InMemoryLog, monkeypatch: pytest.MonkeyPatch
+    when: str, registry: FrailRegistry, layout: Layout, audit: InMemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
     broken: Any = audit
@@ -173,7 +150,7 @@ def test_a_crash_at_any_step_is_repaired_by_the_next_call(
         elif when == "after alias":
             registry.crash_after_swap = "champion"
         elif when == "before manifest":
-            patch.setattr(transitions, "write_manifest", _crash)
+            patch.setattr(journal, "write_manifest", _crash)
         else:
             broken = FullLog()
         with pytest.raises((CrashError, LogError)):
@@ -181,6 +158,7 @@ def test_a_crash_at_any_step_is_repaired_by_the_next_call(
     registry.crash_before_swap = registry.crash_after_swap = None
     repaired = deployment.reconcile(registry, layout, audit, use_case="shop", now=NOW)
     assert repaired is not None
+    assert deployment.reconcile(registry, layout, audit, use_case="shop", now=NOW) == repaired
     expected = "1" if when == "before alias" else "2"
     assert repaired.champion.version == registry.aliases["champion"] == expected == manifest_of(layout).champion.version
     assert [m for m in moves(audit) if m[0] == "champion"][1:] == (
@@ -195,19 +173,20 @@ def _crash(*_: object) -> None:
 
 
 def test_an_alias_moved_by_hand_is_followed_and_audited(
-    registry: FakeRegistry, layout: Layout, audit: InMemoryLog
+    registry: FrailRegistry, layout: Layout, audit: InMemoryLog
 ) -> None:
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
     registry.aliases["champion"] = "5"
     manifest = deployment.reconcile(registry, layout, audit, use_case="shop", now=NOW)
     assert manifest is not None
     assert (manifest.champion.version, manifest.generation) == ("5", 2)
-    assert moves(audit)[-1] == ("champion", "1", "5", 2)
+    assert moves(audit)[1:] == [("champion", "1", "5", 2), ("previous", None, "1", 2)]
+    assert registry.aliases == {"champion": "5", "previous": "1"}
     assert "outside the platform" in json.loads(audit.lines[-1])["reason"]
 
 
 def test_concurrent_promotions_leave_one_champion_everywhere(
-    registry: FakeRegistry, layout: Layout, audit: InMemoryLog
+    registry: FrailRegistry, layout: Layout, audit: InMemoryLog
 ) -> None:
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
 

@@ -4,8 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +16,19 @@ from shadow_platform.adapters.feature_store import FeastOnline, FeastStore
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.contracts.errors import AlreadyRunning, FeatureStoreError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.use_case import Entity, Feature, FeatureView
 from shadow_platform_tests import tiny
-
-START = datetime(2024, 1, 1, tzinfo=UTC)
-DAY = START.date()
-HOUR = timedelta(hours=1)
-REPOSITORY = Path(__file__).parents[2] / "feature_repo"
-HISTORY = FeatureView("history", "user", timedelta(hours=6), HOUR, "", "What the user did")
-PLANS = FeatureView("plans", "shop", timedelta(days=30), HOUR, "", "How the shop sells")
-USE_CASE = replace(
-    tiny.USE_CASE,
-    name="shop",
-    entities=(Entity("user", "User", "u1"), Entity("shop", "Shop", "s1")),
-    views=(HISTORY, PLANS),
-    features=(
-        Feature("amount", "Amount"),
-        Feature("visits", "Visits", view="history"),
-        Feature("device", "Device", kind="categorical", view="history"),
-        Feature("rating", "Rating", view="plans"),
-    ),
+from shadow_platform_tests.adapters.feature_rows import (
+    HISTORY,
+    HOUR,
+    PLANS,
+    REPOSITORY,
+    START,
+    USE_CASE,
+    history,
+    plans,
 )
 
-
-def history(*rows: tuple[str, float, float | None, str | None], late_h: float = 0) -> pd.DataFrame:
-    """Rows of user, hour of the event, visits and device; each created ``late_h`` hours after its event."""
-    data = [
-        (user, START + hour * HOUR, START + (hour + late_h) * HOUR, visits, device)
-        for user, hour, visits, device in rows
-    ]
-    return pd.DataFrame(data, columns=["user", "event_at", "created_at", "visits", "device"])
-
-
-def plans(*rows: tuple[str, float, float]) -> pd.DataFrame:
-    data = [(shop, START + hour * HOUR, START + hour * HOUR, rating) for shop, hour, rating in rows]
-    return pd.DataFrame(data, columns=["shop", "event_at", "created_at", "rating"])
+DAY = START.date()
 
 
 def requests(*rows: tuple[str | None, str, float]) -> pd.DataFrame:
@@ -201,7 +178,7 @@ def test_readers_are_not_blocked_by_an_open_write(store: FeastStore, layout: Lay
     store.write_online(HISTORY, history(("u1", 1, 10, "a")))
     writer = sqlite3.connect(layout.feast / "online.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    writer.execute('UPDATE "shadow_platform_shop_history" SET event_ts = 0')
+    writer.execute('UPDATE "shadow_platform_shop_history_latest" SET event_us = 0')
     assert store.online().read([{"user": "u1"}])[0]["history"].event_at == START + HOUR
     writer.execute("ROLLBACK")
     writer.close()

@@ -180,6 +180,22 @@ def test_a_column_that_old_partitions_lack_is_null_there(lake: Lake) -> None:
     assert lake.events_sql("SELECT cart_value FROM visits", USE_CASE, [VISITS])["cart_value"].isna().all()
 
 
+def test_predictions_of_before_fallbacks_read_and_are_published_without_one(lake: Lake, layout: Layout) -> None:
+    columns = [column for column in PREDICTIONS.columns if column.name != "is_fallback"]
+    row = ", ".join(f"CAST({_SAMPLE.get(c.type, 'NULL')} AS {c.type}) AS {c.name}" for c in columns)
+    path = layout.table("predictions", "tiny", DAY)
+    path.parent.mkdir(parents=True)
+    with duckdb.connect() as con:
+        con.execute(f"COPY (SELECT {row}) TO '{path}' (FORMAT parquet)")
+    assert lake.read_table(PREDICTIONS, "tiny")["is_fallback"].isna().tolist() == [True]
+    assert lake.sql("SELECT count(*) AS n FROM predictions WHERE is_fallback IS NOT TRUE")["n"].tolist() == [1]
+    with duckdb.connect(str(lake.publish_warehouse()), read_only=True) as con:
+        assert con.execute("SELECT is_fallback FROM predictions").fetchall() == [(None,)]
+
+
+_SAMPLE = {"VARCHAR": "'x'", "TIMESTAMPTZ": "'2024-01-01 12:00:00+00'", "DOUBLE": "0.5", "BOOLEAN": "true"}
+
+
 def test_queries_take_frames_beside_the_events(lake: Lake) -> None:
     lake.write_events(USE_CASE, VISITS, DAY, visits(NOON))
     query = "SELECT r.subject_id FROM visits JOIN requests AS r ON r.subject_id = visits.visit_id"

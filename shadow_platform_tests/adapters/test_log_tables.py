@@ -131,6 +131,38 @@ def test_a_replay_that_compared_replaces_what_was_dropped(lake: Lake, layout: La
     assert rows[["outcome", "is_replay"]].to_numpy().tolist() == [["compared", True]]
 
 
+def test_a_line_that_came_twice_is_counted_although_the_table_has_one_row(lake: Lake, layout: Layout) -> None:
+    root = layout.log("shadow", "tiny") / "challenger=4"
+    other = replace(COMPARISON, request_id="r2", source=replace(COMPARISON.source, end=200))
+    segment(root, [COMPARISON, other, COMPARISON])
+    segment(root, [replace(COMPARISON, is_replay=True)], name="2-b")
+    rows, _ = lake.ingest_shadow("tiny", DAY)
+    assert rows["request_id"].tolist() == ["r1", "r2"]
+    found = lake.doubled_comparisons("tiny", DAY)
+    assert found[["challenger_version", "n_doubled"]].to_numpy().tolist() == [["4", 2]]
+    assert found["day"].dt.date.tolist() == [DAY]
+    assert lake.doubled_comparisons("tiny", date(2024, 1, 2)).empty
+
+
+def test_a_replay_of_what_was_dropped_is_no_double(lake: Lake, layout: Layout) -> None:
+    dropped = replace(COMPARISON, outcome="dropped", drop_reason="circuit_open", probability_diff=None)
+    again = replace(dropped, is_replay=True, compared_at="2026-05-01T12:00:00Z")
+    replayed = replace(COMPARISON, compared_at="2026-05-02T00:00:00Z", is_replay=True)
+    root = layout.log("shadow", "tiny") / "challenger=4"
+    segment(root, [dropped, again, replayed])
+    assert lake.doubled_comparisons("tiny", DAY).empty
+    segment(root, [dropped], name="2-b")
+    assert lake.doubled_comparisons("tiny", DAY)["n_doubled"].tolist() == [1]
+
+
+def test_a_prediction_logged_before_fallbacks_were_is_none(lake: Lake, layout: Layout) -> None:
+    line = {name: value for name, value in asdict(PREDICTION).items() if name != "is_fallback"}
+    fallback = replace(PREDICTION, request_id="r2", is_fallback=True)
+    segment(layout.log("predictions", "tiny"), [orjson.dumps({**line, "schema_version": 1}), fallback])
+    rows, n_bad = lake.ingest_predictions("tiny", DAY)
+    assert (rows["is_fallback"].tolist(), n_bad) == ([False, True], 0)
+
+
 def test_every_challenger_has_its_own_row(lake: Lake, layout: Layout) -> None:
     for version in ("4", "5"):
         answer = replace(COMPARISON.challenger, model_version=version)

@@ -102,6 +102,18 @@ def test_a_comparison_that_is_missing_fails_the_check_and_says_what_to_do(served
     assert "challenger_replay" in found.description
 
 
+def test_a_comparison_that_was_logged_twice_fails_the_check_although_the_table_has_it_once(served: Home) -> None:
+    folder = served.layout.log("shadow", USE_CASE.name) / f"challenger={CHALLENGER}"
+    segment = next(folder.rglob("*.jsonl"))
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines, *lines[5:7]]))
+
+    found = check(served.materialize(COMPARISONS, days=1), CONSERVATION_CHECK)
+
+    assert (found.passed, found.severity.value) == (False, "ERROR")
+    assert "challenger 2: 0 lost, 0 pending, 0 surplus, 2 doubled" in found.description
+
+
 def test_a_lagging_shadow_worker_is_a_warning(served: Home) -> None:
     folder = served.layout.log("shadow", USE_CASE.name) / f"challenger={CHALLENGER}"
     segment = next(folder.rglob("*.jsonl"))
@@ -224,6 +236,19 @@ def test_requests_before_the_evaluation_window_of_either_model_are_no_evidence(s
 
     criteria = json.loads(served.lake.read_table(GATE_DECISIONS, USE_CASE).iloc[0]["criteria"])
     assert next(c["n"] for c in criteria if c["name"] == "matured_labels") == DAYS * PER_DAY
+
+
+def test_requests_that_a_canary_answered_or_failed_are_no_evidence(served: Home) -> None:
+    day = FIRST_DAY.date() + timedelta(days=5)
+    rows = served.lake.read_table(PREDICTIONS, USE_CASE, day, day + timedelta(days=1))
+    rows.loc[rows.index[:7], "variant"] = "canary"
+    rows.loc[rows.index[7:10], "is_fallback"] = True
+    served.lake.write_table(PREDICTIONS, USE_CASE, day, rows)
+
+    served.materialize(GATE, config={"gate_decision": AS_OF})
+
+    criteria = json.loads(served.lake.read_table(GATE_DECISIONS, USE_CASE).iloc[0]["criteria"])
+    assert next(c["n"] for c in criteria if c["name"] == "matured_labels") == DAYS * PER_DAY - 10
 
 
 def test_an_unknown_challenger_is_refused_by_name(served: Home) -> None:

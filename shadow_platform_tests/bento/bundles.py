@@ -47,8 +47,53 @@ def raising_bundle(parent: Path) -> str:
     return _write(parent, "raising", _line(0.02, -1.0, [column, above, index, looked_up, column_of], constants))
 
 
+def wordless_bundle(parent: Path) -> str:
+    """Hash of a model that gives NaN for carts above ``FAILS_ABOVE``."""
+    nodes = [
+        helper.make_node("Gather", ["x", "zero"], ["cart"], axis=1),
+        helper.make_node("Greater", ["cart", "limit"], ["above"]),
+        helper.make_node("Where", ["above", "nan", "nothing"], ["one_column"]),
+        helper.make_node("Reshape", ["one_column", "as_column"], ["extra"]),
+    ]
+    constants: dict[str, np.ndarray] = {
+        "zero": np.array(0, dtype=np.int64),
+        "limit": np.array(FAILS_ABOVE, dtype=np.float32),
+        "nan": np.array(np.nan, dtype=np.float32),
+        "nothing": np.array(0.0, dtype=np.float32),
+        "as_column": np.array([-1, 1], dtype=np.int64),
+    }
+    return _write(parent, "wordless", _line(0.02, -1.0, nodes, constants))
+
+
 def slow_bundle(parent: Path, n_rounds: int = 200_000) -> str:
     """Hash of a model that counts before every answer (about a second a micro-batch)."""
+    constants: dict[str, np.ndarray] = {"rounds": np.array(n_rounds, dtype=np.int64)}
+    return _write(parent, f"slow {n_rounds}", _line(0.02, -1.0, [_count()], {**constants, **_COUNT}))
+
+
+def hanging_bundle(parent: Path) -> str:
+    """Hash of a model that counts for ever when a micro-batch holds a cart above ``FAILS_ABOVE``."""
+    nodes = [
+        helper.make_node("Gather", ["x", "zero"], ["cart"], axis=1),
+        helper.make_node("ReduceMax", ["cart"], ["highest"], keepdims=0),
+        helper.make_node("Greater", ["highest", "limit"], ["is_above"]),
+        helper.make_node("Cast", ["is_above"], ["is_above_count"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["is_above_count", "for_ever"], ["rounds"]),
+        _count(),
+    ]
+    constants: dict[str, np.ndarray] = {
+        "zero": np.array(0, dtype=np.int64),
+        "limit": np.array(FAILS_ABOVE, dtype=np.float32),
+        "for_ever": np.array(2**62, dtype=np.int64),
+    }
+    return _write(parent, "hanging", _line(0.02, -1.0, nodes, {**constants, **_COUNT}))
+
+
+_COUNT: dict[str, np.ndarray] = {"true": np.array(True), "start": np.zeros((1, 1), dtype=np.float32)}
+
+
+def _count() -> onnx.NodeProto:
+    """A loop of ``rounds`` steps that ends in ``extra``, about zero."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["sum", "tiny"], ["sum_out"])],
         "count",
@@ -63,13 +108,7 @@ def slow_bundle(parent: Path, n_rounds: int = 200_000) -> str:
         ],
         [numpy_helper.from_array(np.full((1, 1), 1e-12, dtype=np.float32), "tiny")],
     )
-    loop = helper.make_node("Loop", ["rounds", "true", "start"], ["extra"], body=body)
-    constants: dict[str, np.ndarray] = {
-        "rounds": np.array(n_rounds, dtype=np.int64),
-        "true": np.array(True),
-        "start": np.zeros((1, 1), dtype=np.float32),
-    }
-    return _write(parent, f"slow {n_rounds}", _line(0.02, -1.0, [loop], constants))
+    return helper.make_node("Loop", ["rounds", "true", "start"], ["extra"], body=body)
 
 
 def _line(

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from bento.build import build_bento
 from bento.package import seed_from_package, with_packaged_use_case
@@ -26,11 +27,13 @@ pytestmark = pytest.mark.processes
 
 def test_a_service_without_a_model_says_so_and_answers_once_there_is_one(tmp_path: Path) -> None:
     """In production: the one place where a business time is refused."""
-    settings = settings_at(tmp_path, environment="production")
+    token = SecretStr("a-token-of-both-scopes")
+    settings = settings_at(tmp_path, environment="production", predict_tokens=token, shadow_tokens=token)
     layout = settings.layout
+    authorization = {"Authorization": f"Bearer {token.get_secret_value()}"}
     with (
-        running_service(settings, shop.NAME, free_port(), shadow=False, wait_ready=False) as service,
-        httpx.Client(base_url=service.url, timeout=20) as client,
+        running_service(settings, shop.NAME, free_port(), shadow=False, guard=False, wait_ready=False) as service,
+        httpx.Client(base_url=service.url, timeout=20, headers=authorization) as client,
     ):
         for method, path in (("GET", "/ready"), ("POST", "/predict"), ("GET", "/model"), ("GET", "/shadow/logs")):
             response = client.request(method, path, json=body_of(1))

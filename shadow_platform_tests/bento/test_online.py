@@ -1,70 +1,52 @@
-"""Online features in an answer: precedence, age, and a store that is away, slow or comes back."""
+"""Online features of a request: precedence, age, one lookup for many, and a store that is away, slow or comes back."""
 
 import asyncio
-import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import pytest
 from prometheus_client import CollectorRegistry
 
 from bento import online as online_module
+from bento import store_thread
 from bento.features import RequestFeatures
-from bento.http import ProblemError
 from bento.metrics import ServiceMetrics
-from bento.models import ModelWatcher
-from bento.online import OnlineReader
-from bento.predictor import Predictor, PredictorOptions, RequestHeaders
+from bento.online import OnlineReader, OnlineStoreAway
+from bento.online_cache import OnlineCache
+from bento.store_thread import Rows
+from shadow_platform.adapters.feature_store import FeastStore
 from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import OnlineRow
-from shadow_platform.domain.serving import RequestContract
-from shadow_platform_tests.bento.bundles import line_bundle
-from shadow_platform_tests.bento.helpers import deploy
-from shadow_platform_tests.fakes_log import FullLog, InMemoryLog
+from shadow_platform.domain.serving import RequestContract, ServedFeatures, ValidRequest
+from shadow_platform_tests.bento.helpers import wait_until
 from shadow_platform_tests.tiny import USE_CASE
+
+PATIENT_S = 30.0
+NOW = datetime.now(UTC)
+KNOWN = ValidRequest("v", {"visitor_id": "visitor-01"}, {"cart_value": 9.0})
 
 
 class FakeStore:
     """A store whose answers and manners are set by the test."""
 
     def __init__(self) -> None:
-        self.rows = {
-            "visitor-01": OnlineRow({"visits_7d": 5.0, "purchases_7d": 2.0}, datetime.now(UTC) - timedelta(hours=1))
-        }
-        self.asked: list[Mapping[str, str]] = []
-        self.manner: Callable[[], None] = lambda: None
+        self.rows = {"visitor-01": OnlineRow({"visits_7d": 5.0, "purchases_7d": 2.0}, NOW - timedelta(hours=1))}
+        self.lookups: list[list[Mapping[str, str]]] = []
+        self.manner: Callable[[], object] = lambda: None
 
     def read(self, entities: Sequence[Mapping[str, str]]) -> list[dict[str, OnlineRow]]:
+        if not entities:
+            return []
+        self.lookups.append(list(entities))
         self.manner()
-        self.asked.extend(entities)
         found = [self.rows.get(entity.get("visitor_id", "")) for entity in entities]
         return [{"visitor_history": row} if row else {} for row in found]
-
-
-def predictor(
-    home: Path, reader: OnlineReader | None, sink: Any, registry: CollectorRegistry | None = None
-) -> Predictor:
-    layout = Layout(home)
-    deploy(layout, line_bundle(layout.bundles))
-    layout.manifest("shop").rename(layout.manifest("tiny"))
-    models = ModelWatcher(layout, "tiny")
-    assert models.refresh(), models.reason
-    metrics = ServiceMetrics(registry or CollectorRegistry())
-    contract = RequestContract(USE_CASE)
-    features = RequestFeatures(contract, reader, metrics)
-    return Predictor(USE_CASE, models, sink, metrics, contract, features, PredictorOptions())
-
-
-def ask(found: Predictor, *bodies: dict[str, Any], headers: RequestHeaders | None = None) -> list[dict[str, Any]]:
-    async def all_of() -> list[bytes]:
-        return [await found.answer(json.dumps(body).encode(), headers or RequestHeaders()) for body in bodies]
-
-    return [json.loads(answer) for answer in asyncio.run(all_of())]
 
 
 @pytest.fixture
@@ -72,29 +54,127 @@ def store() -> FakeStore:
     return FakeStore()
 
 
-def test_features_come_from_request_then_store_then_imputation(tmp_path: Path, store: FakeStore) -> None:
-    log, registry = InMemoryLog(), CollectorRegistry()
-    found = predictor(tmp_path, OnlineReader(lambda: store), log, registry)
-    known = {"visit_id": "v", "visitor_id": "visitor-01", "cart_value": 9.0}
-    answers = ask(found, known, {**known, "visitor_id": "nobody"}, {**known, "visits_7d": 1, "purchases_7d": 1})
-    assert [answer["feature_sources"] for answer in answers] == [
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What a hanging store waits for; opened at the end, so that no thread is left behind."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def opened(store: FakeStore, timeout_s: float = PATIENT_S, cache: OnlineCache | None = None) -> OnlineReader:
+    """A reader whose store has been opened."""
+    reader = OnlineReader(lambda: store, timeout_s, cache)
+    wait_until(lambda: reader.has_tried, "the store is opened")
+    return reader
+
+
+def serve(
+    reader: OnlineReader, *requests: ValidRequest, at: datetime = NOW, registry: CollectorRegistry | None = None
+) -> list[ServedFeatures]:
+    """What each request is served, one after the other."""
+    features = RequestFeatures(RequestContract(USE_CASE), reader, ServiceMetrics(registry or CollectorRegistry()))
+
+    async def all_of() -> list[ServedFeatures]:
+        return [served for request in requests for served in await features.serve([request], at)]
+
+    return asyncio.run(all_of())
+
+
+def read(reader: OnlineReader, *visitors: str) -> list[float | int | str | None]:
+    """``visits_7d`` of each visitor, asked for in one request."""
+    rows = asyncio.run(reader.read([{"visitor_id": visitor} for visitor in visitors]))
+    return [row["visitor_history"].values["visits_7d"] if row else None for row in rows]
+
+
+def refused(reader: OnlineReader) -> str:
+    """Why a lookup is refused."""
+    with pytest.raises(OnlineStoreAway) as caught:
+        read(reader, "visitor-01")
+    return caught.value.reason
+
+
+def is_back(reader: OnlineReader) -> bool:
+    """Whether the store answers again, after having it asked."""
+    reader.probe()
+    return reader.problem is None
+
+
+def test_features_come_from_request_then_store_then_imputation(store: FakeStore) -> None:
+    unknown = replace(KNOWN, entities={"visitor_id": "nobody"})
+    complete = replace(KNOWN, features={"cart_value": 9.0, "visits_7d": 1.0, "purchases_7d": 1.0})
+    partly = replace(KNOWN, features={"cart_value": 9.0, "visits_7d": 1.0})
+    served = serve(opened(store), KNOWN, unknown, complete, partly)
+    assert [features.sources for features in served] == [
         {"request": 1, "online": 2, "imputed": 1},
         {"request": 1, "online": 0, "imputed": 3},
         {"request": 3, "online": 0, "imputed": 1},
+        {"request": 2, "online": 1, "imputed": 1},
     ]
-    assert len(store.asked) == 2
-    record = json.loads(log.lines[0])
-    assert record["features"] == {"cart_value": 9.0, "channel": None, "visits_7d": 5.0, "purchases_7d": 2.0}
-    assert record["feature_age_s"] == pytest.approx(3600, abs=60)
-    assert registry.get_sample_value("feature_missing_total", {"feature_view": "visitor_history"}) == 2.0
-    assert registry.get_sample_value("feature_missing_total", {"feature_view": "request"}) == 3.0
+    assert served[0].values == {"cart_value": 9.0, "channel": None, "visits_7d": 5.0, "purchases_7d": 2.0}
+    assert served[3].values == {"cart_value": 9.0, "channel": None, "visits_7d": 1.0, "purchases_7d": 2.0}
+    assert [features.age_s for features in served] == [3600.0, None, None, 3600.0]
+    assert served[1].missing == {"request": 1, "visitor_history": 2}
+    assert len(store.lookups) == 3
 
 
-def test_replayed_traffic_sees_no_row_of_its_own_future(tmp_path: Path, store: FakeStore) -> None:
-    found = predictor(tmp_path, OnlineReader(lambda: store), InMemoryLog())
-    headers = RequestHeaders(as_of=(datetime.now(UTC) - timedelta(hours=2)).isoformat())
-    (answer,) = ask(found, {"visit_id": "v", "visitor_id": "visitor-01"}, headers=headers)
-    assert answer["feature_sources"]["online"] == 0
+def test_a_batch_is_one_lookup(store: FakeStore) -> None:
+    reader, contract = opened(store), RequestContract(USE_CASE)
+    features = RequestFeatures(contract, reader, ServiceMetrics(CollectorRegistry()))
+    served = asyncio.run(features.serve([KNOWN, replace(KNOWN, entities={}), KNOWN], NOW))
+    assert [found.sources["online"] for found in served] == [2, 0, 2]
+    assert len(store.lookups) == 1
+
+
+def test_replayed_traffic_sees_no_row_of_its_own_future_and_nobody_an_expired_one(store: FakeStore) -> None:
+    reader, ttl, hour = opened(store), USE_CASE.views[0].ttl, timedelta(hours=1)
+    at = [NOW - 2 * hour, NOW - hour, NOW - hour + ttl, NOW - hour + ttl + timedelta(seconds=1)]
+    assert [serve(reader, KNOWN, at=moment)[0].sources["online"] for moment in at] == [0, 2, 2, 0]
+
+
+def test_requests_that_wait_together_share_lookups_and_get_their_own_rows(
+    store: FakeStore, gate: threading.Event
+) -> None:
+    store.rows = {f"u{n}": OnlineRow({"visits_7d": n, "purchases_7d": n}, NOW) for n in range(100)}
+    reader = opened(store)
+
+    async def ask(numbers: Sequence[int]) -> Rows:
+        return await reader.read([{"visitor_id": f"u{n}"} for n in numbers])
+
+    async def together() -> list[Rows]:
+        store.manner = gate.wait
+        first = asyncio.create_task(ask([0]))
+        while not store.lookups:
+            await asyncio.sleep(0)
+        later = [asyncio.create_task(ask(range(n, n + n % 4))) for n in range(1, 60)]
+        await asyncio.sleep(0)
+        gate.set()
+        return [await first, *[await task for task in later]]
+
+    answers = asyncio.run(together())
+    assert len(store.lookups) == 2
+    assert [[row["visitor_history"].values["visits_7d"] for row in rows] for rows in answers] == [
+        [0],
+        *[list(range(n, n + n % 4)) for n in range(1, 60)],
+    ]
+
+
+def test_a_caller_who_leaves_takes_nothing_from_the_others(store: FakeStore, gate: threading.Event) -> None:
+    reader = opened(store)
+    store.manner = gate.wait
+
+    async def together() -> list[Rows | BaseException]:
+        tasks = [asyncio.create_task(reader.read([{"visitor_id": "visitor-01"}])) for _ in range(3)]
+        while not store.lookups:
+            await asyncio.sleep(0)
+        tasks[1].cancel()
+        gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, left, last = asyncio.run(together())
+    assert isinstance(left, asyncio.CancelledError)
+    assert first == last == [{"visitor_history": store.rows["visitor-01"]}]
+    assert reader.problem is None
 
 
 def _raise() -> None:
@@ -102,25 +182,28 @@ def _raise() -> None:
 
 
 def test_a_failing_store_is_imputed_counted_and_used_again_when_back(
-    tmp_path: Path, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(online_module, "REOPEN_AFTER_S", 0.0)
-    reader, registry = OnlineReader(lambda: store), CollectorRegistry()
-    found = predictor(tmp_path, reader, InMemoryLog(), registry)
-    body = {"visit_id": "v", "visitor_id": "visitor-01"}
+    reader, registry = opened(store), CollectorRegistry()
     store.manner = _raise
-    (answer,) = ask(found, body)
-    assert answer["feature_sources"]["imputed"] == 4
+    served = serve(reader, KNOWN, KNOWN, KNOWN, registry=registry)
+    assert [features.sources["imputed"] for features in served] == [3, 3, 3]
     assert "connection refused" in str(reader.problem)
-    assert registry.get_sample_value("online_store_errors_total") == 1.0
+    count = registry.get_sample_value
+    assert count("online_store_errors_total", {"reason": "error"}) == 1.0
+    assert count("online_store_errors_total", {"reason": "skipped"}) == 2.0
+    assert len(store.lookups) == 1
+    monkeypatch.setattr(online_module, "PROBE_EVERY_S", 0.0)
+    monkeypatch.setattr(reader, "_probe_at", 0.0)
+    assert refused(reader) == "skipped"
+    wait_until(lambda: len(store.lookups) == 2, "a lookup for which nobody waits is tried")
     store.manner = lambda: None
-    (answer,) = ask(found, body)
-    assert answer["feature_sources"]["online"] == 2
-    assert reader.problem is None
+    wait_until(lambda: is_back(reader), "the store is used again")
+    assert serve(reader, KNOWN)[0].sources["online"] == 2
 
 
-def test_a_store_that_cannot_be_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch, store: FakeStore) -> None:
-    monkeypatch.setattr(online_module, "REOPEN_AFTER_S", 0.0)
+def test_a_store_that_cannot_be_opened_is_opened_later(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online_module, "PROBE_EVERY_S", 0.0)
     attempts: list[int] = []
 
     def opener() -> FakeStore:
@@ -129,49 +212,183 @@ def test_a_store_that_cannot_be_opened_is_tried_again(monkeypatch: pytest.Monkey
             raise FeatureStoreError("no online store; materialize feature_definitions")
         return store
 
-    reader = OnlineReader(opener, timeout_s=5.0)
-    with pytest.raises(FeatureStoreError, match="materialize feature_definitions"):
-        asyncio.run(reader.read([{"visitor_id": "visitor-01"}]))
-    assert asyncio.run(reader.read([{"visitor_id": "visitor-01"}]))[0]["visitor_history"].values["visits_7d"] == 5.0
+    reader = OnlineReader(opener, PATIENT_S)
+    assert reader.problem
+    wait_until(lambda: reader.has_tried, "opening is tried")
+    assert "materialize feature_definitions" in str(reader.problem)
+    assert refused(reader) == "skipped"
+    wait_until(lambda: is_back(reader), "the store is open")
+    assert read(reader, "visitor-01") == [5.0]
+    assert len(attempts) == 3
 
 
-def _wait_for(event: threading.Event) -> None:
-    event.wait(10.0)
-
-
-def test_a_hanging_store_holds_up_no_answer(tmp_path: Path, store: FakeStore) -> None:
-    release = threading.Event()
-    store.manner = lambda: _wait_for(release)
-    reader = OnlineReader(lambda: store, timeout_s=0.05)
-    found = predictor(tmp_path, reader, InMemoryLog())
-    before = time.monotonic()
-    answers = ask(found, *[{"visit_id": "v", "visitor_id": "visitor-01"}] * 3)
-    release.set()
-    assert {answer["feature_sources"]["online"] for answer in answers} == {0}
-    assert time.monotonic() - before < 8.0
+def test_a_hanging_store_is_waited_for_once_and_its_thread_replaced(
+    store: FakeStore, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online_module, "PROBE_EVERY_S", 0.0)
+    reader, registry = opened(store, timeout_s=0.05), CollectorRegistry()
+    store.manner = gate.wait
+    served = serve(reader, *[KNOWN] * 5, registry=registry)
+    assert {features.sources["online"] for features in served} == {0}
+    assert registry.get_sample_value("online_store_errors_total", {"reason": "timeout"}) == 1.0
+    assert registry.get_sample_value("online_store_errors_total", {"reason": "skipped"}) == 4.0
     assert "longer than 50 ms" in str(reader.problem)
+    store.manner = lambda: None
+    reader.probe()
+    assert len(store.lookups) == 1
+    monkeypatch.setattr(store_thread, "HUNG_AFTER_S", 0.0)
+    wait_until(lambda: is_back(reader), "another thread answers")
+    monkeypatch.undo()
+    reader._timeout_s = PATIENT_S
+    assert not gate.is_set()
+    assert read(reader, "visitor-01") == [5.0]
+    gate.set()
+    wait_until(lambda: not any(thread.is_busy for thread in reader._hung), "the thread left behind ends")
+    assert reader.problem is None
 
 
-def test_an_answer_that_cannot_be_logged_is_not_given_and_not_remembered(tmp_path: Path) -> None:
-    log = FullLog()
-    found = predictor(tmp_path, None, log)
-    headers = RequestHeaders(idempotency_key="k")
-    with pytest.raises(ProblemError, match="No space left on device") as caught:
-        ask(found, {"visit_id": "v"}, headers=headers)
-    assert (caught.value.status, caught.value.slug) == (503, "log-unavailable")
-    log.is_full = False
-    assert ask(found, {"visit_id": "v"}, headers=headers)[0]["visit_id"] == "v"
-    assert len(log.lines) == 1
+def test_only_so_many_threads_are_left_behind(
+    store: FakeStore, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online_module, "PROBE_EVERY_S", 0.0)
+    monkeypatch.setattr(store_thread, "HUNG_AFTER_S", 0.0)
+    reader = opened(store, timeout_s=0.01)
+    store.manner = gate.wait
+    assert refused(reader) == "timeout"
+    n_threads = 1 + online_module.MAX_HUNG_THREADS
+    wait_until(lambda: not is_back(reader) and len(store.lookups) == n_threads, "as many threads hang as may")
+    for _ in range(50):
+        reader.probe()
+        assert refused(reader) == "skipped"
+    assert len(store.lookups) == n_threads
+    store.manner = lambda: None
+    gate.set()
+    wait_until(lambda: is_back(reader), "the store is used again")
 
 
-def test_concurrent_requests_of_one_key_are_logged_once(tmp_path: Path, store: FakeStore) -> None:
-    log = InMemoryLog()
-    store.manner = lambda: time.sleep(0.02)
-    found = predictor(tmp_path, OnlineReader(lambda: store, timeout_s=5.0), log)
-    body, headers = json.dumps({"visit_id": "v", "visitor_id": "visitor-01"}).encode(), RequestHeaders(None, "k")
+def test_a_store_that_answers_too_late_stays_away(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online_module, "PROBE_EVERY_S", 0.0)
+    reader = opened(store, timeout_s=0.01)
+    store.manner = lambda: time.sleep(0.03)
+    assert refused(reader) == "timeout"
+    wait_until(lambda: not is_back(reader) and len(store.lookups) >= 4, "lookups are tried")
+    assert refused(reader) == "skipped"
+    assert "longer than 10 ms" in str(reader.problem)
 
-    async def together() -> list[bytes]:
-        return list(await asyncio.gather(*(found.answer(body, headers) for _ in range(5))))
 
-    assert len(set(asyncio.run(together()))) == 1
-    assert len(log.lines) == 1
+def test_an_answer_that_waited_for_a_busy_loop_is_not_too_late(store: FakeStore) -> None:
+    reader = opened(store, timeout_s=0.02)
+
+    async def busy() -> Rows:
+        waiting = asyncio.create_task(reader.read([{"visitor_id": "visitor-01"}]))
+        while not store.lookups:
+            await asyncio.sleep(0)
+        time.sleep(0.2)
+        return await waiting
+
+    assert asyncio.run(busy()) == [{"visitor_history": store.rows["visitor-01"]}]
+
+
+def test_each_lookup_is_timed_once_whoever_waits_for_it(store: FakeStore) -> None:
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(registry)
+    reader = OnlineReader(lambda: store, PATIENT_S, observe=metrics.observe_lookup)
+
+    async def together() -> None:
+        await asyncio.gather(*(reader.read([{"visitor_id": "visitor-01"}]) for _ in range(9)))
+
+    asyncio.run(together())
+    assert registry.get_sample_value("online_store_latency_ms_count") == 1.0
+
+
+class Clock:
+    """Seconds as the test sets them."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_cached_value_is_never_older_than_the_limit_and_its_age_is_the_rows(store: FakeStore) -> None:
+    clock, counted = Clock(), list[tuple[int, int]]()
+    cache = OnlineCache(10.0, lambda hits, misses: counted.append((hits, misses)), clock=clock)
+    reader = opened(store, cache=cache)
+    assert read(reader, "visitor-01", "nobody") == [5.0, None]
+    store.rows["visitor-01"] = OnlineRow({"visits_7d": 6.0, "purchases_7d": 2.0}, NOW)
+    store.rows["nobody"] = store.rows["visitor-01"]
+    clock.now_s = 9.9
+    assert read(reader, "visitor-01", "nobody", "visitor-01") == [5.0, None, 5.0]
+    assert serve(reader, KNOWN, at=NOW + timedelta(hours=1))[0].age_s == 7200.0
+    assert len(store.lookups) == 1
+    clock.now_s = 10.0
+    assert read(reader, "visitor-01", "nobody") == [6.0, 6.0]
+    assert counted == [(0, 2), (3, 0), (1, 0), (0, 2)]
+
+
+def test_the_time_a_lookup_takes_counts_against_the_limit(store: FakeStore) -> None:
+    clock = Clock()
+    reader = opened(store, cache=OnlineCache(10.0, clock=clock))
+    store.manner = lambda: setattr(clock, "now_s", 8.0)
+    assert read(reader, "visitor-01") == [5.0]
+    clock.now_s = 10.0
+    assert read(reader, "visitor-01") == [5.0]
+    assert len(store.lookups) == 2
+
+
+def test_a_cache_holds_a_bounded_number_of_entities_and_drops_the_oldest(store: FakeStore) -> None:
+    cache = OnlineCache(10.0, max_entries=3, clock=Clock())
+    reader = opened(store, cache=cache)
+    for visitor in ("a", "b", "c", "d", "b"):
+        read(reader, visitor)
+    assert len(cache) == 3
+    assert [keys[0]["visitor_id"] for keys in store.lookups] == ["a", "b", "c", "d"]
+    read(reader, "a")
+    assert len(store.lookups) == 5
+
+
+def test_rows_of_several_entities_are_put_together_from_the_cache() -> None:
+    asked: list[Mapping[str, str]] = []
+
+    async def look_up(keys: Sequence[Mapping[str, str]]) -> Rows:
+        asked.extend(keys)
+        return [{f"view of {key}": OnlineRow({"of": value}, NOW)} for request in keys for key, value in request.items()]
+
+    async def both() -> list[Rows]:
+        cache = OnlineCache(10.0, clock=Clock())
+        requests: list[dict[str, str]] = [{"user": "u1", "shop": "s1"}, {"user": "u2", "shop": "s1"}, {}]
+        return [await cache.read([request], look_up) for request in requests]
+
+    (first,), (second,), (third,) = asyncio.run(both())
+    assert {view: row.values["of"] for view, row in first.items()} == {"view of user": "u1", "view of shop": "s1"}
+    assert {view: row.values["of"] for view, row in second.items()} == {"view of user": "u2", "view of shop": "s1"}
+    assert third == {}
+    assert asked == [{"user": "u1"}, {"shop": "s1"}, {"user": "u2"}]
+
+
+def test_features_survive_a_store_that_is_taken_away_and_rebuilt_in_the_middle_of_traffic(
+    layout: Layout, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online_module, "PROBE_EVERY_S", 0.01)
+
+    def fill(visits: float) -> None:
+        feast = FeastStore(layout, repository / "feature_repo", USE_CASE)
+        feast.apply()
+        row = {"visitor_id": "visitor-01", "event_at": NOW, "created_at": NOW, "visits_7d": visits, "purchases_7d": 0.0}
+        feast.write_online("visitor_history", pd.DataFrame([row]))
+
+    fill(1.0)
+    reader = OnlineReader(lambda: FeastStore(layout, repository / "feature_repo", USE_CASE).online(), PATIENT_S)
+
+    def visits() -> float | int | str | None:
+        return serve(reader, KNOWN)[0].values["visits_7d"]
+
+    assert visits() == 1.0
+    for path in layout.feast.glob("online.db*"):
+        path.unlink()
+    assert visits() is None
+    assert "No such file" in str(reader.problem)
+    fill(2.0)
+    wait_until(lambda: visits() == 2.0, "the new file is read")
+    assert reader.problem is None

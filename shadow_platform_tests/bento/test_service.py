@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
+import jsonschema_rs
 import pytest
 
 from shadow_platform_tests.bento.conftest import Shop
@@ -47,6 +48,7 @@ def test_an_answer_is_complete_and_in_the_log_before_it_is_given(shop_service: S
     assert answer["model_version"] == "1"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", answer["timestamp"])
     assert answer["feature_sources"] == {"request": 2, "online": 0, "imputed": 0}
+    assert answer["feature_age_s"] is None
     logged = [record for record in predictions(shop_service.layout) if record.request_id == answer["request_id"]]
     assert len(logged) == 1
     assert logged[0].probability == answer["purchase_probability"]
@@ -72,9 +74,27 @@ def test_a_batch_is_answered_in_order_as_single_requests_are(shop_service: Shop)
     assert len({answer["request_id"] for answer in answers}) == 50
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"visit_id": "\\ud800"}', b"[" * 100_000, b"visit_id=1"])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"visit_id": "\\ud800"}', b"visit_id=1"])
 def test_what_is_no_json_is_400(shop_service: Shop, body: bytes) -> None:
     refused(shop_service.client.post("/predict", content=body, headers=JSON), 400, "not-json")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"[" * 40 + b"]" * 40, b'{"visit_id":' * 500 + b"1" + b"}" * 500])
+def test_a_deeply_nested_body_is_400(shop_service: Shop, body: bytes) -> None:
+    refused(shop_service.client.post("/predict", content=body, headers=JSON), 400, "nested-too-deep")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"visit_id": "v", "cart_value": 1, "cart_value": 2}',
+        '[{"visit_id": "v"}, {"visit_id": "w", "cart_value": 1, "cart_value": 1}]',
+    ],
+)
+def test_a_field_given_twice_is_422_and_named(shop_service: Shop, body: str) -> None:
+    path = "/predict/batch" if body.startswith("[") else "/predict"
+    document = refused(shop_service.client.post(path, content=body, headers=JSON), 422, "invalid-request")
+    assert fields(document) == {"cart_value"}
 
 
 def test_a_body_over_the_limit_is_413_announced_or_not(shop_service: Shop) -> None:
@@ -91,7 +111,7 @@ def test_every_field_error_is_reported_at_once_as_422(shop_service: Shop) -> Non
     assert fields(document) == {"visit_id", "cart_value", "channel", "colour"}
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1e39", "10000.1", '"7"', "true"])
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "1e39", "9" * 5000, "10000.1", '"7"', "true"])
 def test_no_number_but_a_finite_one_in_range_is_answered(shop_service: Shop, number: str) -> None:
     body = f'{{"visit_id": "v", "cart_value": {number}}}'
     document = refused(shop_service.client.post("/predict", content=body, headers=JSON), 422, "invalid-request")
@@ -180,8 +200,21 @@ def test_unknown_routes_and_methods_get_problem_documents(shop_service: Shop) ->
     refused(shop_service.client.get("/nowhere"), 404, "not-found")
     response = shop_service.client.get("/predict")
     refused(response, 405, "method-not-allowed")
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "POST, OPTIONS"
     refused(shop_service.client.post("/model"), 405, "method-not-allowed")
+
+
+def test_every_route_says_which_methods_it_takes(shop_service: Shop) -> None:
+    for path, allow in (("/predict", "POST, OPTIONS"), ("/model", "GET, HEAD, OPTIONS")):
+        response = shop_service.client.options(path)
+        assert (response.status_code, response.headers["allow"]) == (200, allow)
+
+
+@pytest.mark.parametrize("path", ["/", "/model", "/metrics", "/docs", "/redoc", "/openapi.json"])
+def test_head_is_get_without_its_body(shop_service: Shop, path: str) -> None:
+    head, get = shop_service.client.head(path), shop_service.client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
 
 
 def test_a_service_says_what_it_is_and_what_it_has_loaded(shop_service: Shop) -> None:
@@ -201,7 +234,7 @@ def test_a_service_says_what_it_is_and_what_it_has_loaded(shop_service: Shop) ->
 def test_every_answer_is_compared_exactly_once_and_shown(shop_service: Shop) -> None:
     answer = shop_service.client.post("/predict", json=body_of(9)).json()
     ids = {record.request_id for record in predictions(shop_service.layout)}
-    wait_until(lambda: len(comparisons(shop_service.layout, "2")) >= len(ids), "every prediction compared")
+    wait_until(lambda: len(comparisons(shop_service.layout, "2")) >= len(ids), "every prediction compared", 90)
     records = comparisons(shop_service.layout, "2")
     assert {record.request_id for record in records} == ids
     assert len(records) == len(predictions(shop_service.layout))
@@ -216,12 +249,39 @@ def test_every_answer_is_compared_exactly_once_and_shown(shop_service: Shop) -> 
     assert set(shown["comparison"]) == {"probability_diff", "prediction_match"}
 
 
-@pytest.mark.parametrize("query", ["window=soon", "window=0h", "window=999d", "window=1h&colour=red", "colour=red"])
-def test_a_bad_comparison_query_is_422(shop_service: Shop, query: str) -> None:
-    refused(shop_service.client.get(f"/shadow/comparison?{query}"), 422, "invalid-request")
+def test_what_requests_looked_like_is_shown_over_a_window(shop_service: Shop) -> None:
+    client = shop_service.client
+    before = client.get("/monitoring/stats").json()
+    client.post("/predict", json={"visit_id": "v", "cart_value": 120})
+    stats = client.get("/monitoring/stats", params={"window": "1h"}).json()
+    assert stats["requests"] == before["requests"] + 1 == len(predictions(shop_service.layout))
+    assert [(model["variant"], model["model_version"]) for model in stats["models"]] == [("champion", "1")]
+    missing = [round(view["missing_feature_rates"]["channel"] * view["requests"]) for view in (before, stats)]
+    assert missing[1] == missing[0] + 1
+    old = sum(record.requested_at < "2025" for record in predictions(shop_service.layout))
+    assert stats["label_maturity"]["matured_requests"] == old
+    assert (stats["window_s"], stats["is_complete"]) == (3600.0, True)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "since=yesterday"])
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/ready", "/model", "/shadow/logs", "/shadow/comparison", "/monitoring/stats"]
+)
+def test_every_reading_route_answers_with_all_that_its_schema_lists(shop_service: Shop, path: str) -> None:
+    document = shop_service.client.get("/openapi.json").json()
+    content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+    schema = {**content["schema"], "components": document["components"]}
+    jsonschema_rs.validator_for(schema, validate_formats=True).validate(shop_service.client.get(path).json())
+
+
+@pytest.mark.parametrize("path", ["/shadow/comparison", "/monitoring/stats"])
+@pytest.mark.parametrize(
+    "query", ["window=soon", "window=", "window=0h", "window=100d", "window=1h&colour=red", "colour=red"]
+)
+def test_a_bad_window_is_422(shop_service: Shop, path: str, query: str) -> None:
+    refused(shop_service.client.get(f"{path}?{query}"), 422, "invalid-request")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=", "since=yesterday", "since="])
 def test_a_bad_logs_query_is_422(shop_service: Shop, query: str) -> None:
     refused(shop_service.client.get(f"/shadow/logs?{query}"), 422, "invalid-request")
 
@@ -239,7 +299,9 @@ def test_the_metrics_count_what_happened(shop_service: Shop) -> None:
     assert sample("predictions_total") == answered + 1
     assert sample('prediction_errors_total{reason="invalid-request"') == refusals + 1
     wait_until(
-        lambda: sample('shadow_predictions_total{challenger="2",outcome="compared"') == answered + 1, "shadow counted"
+        lambda: sample('shadow_predictions_total{challenger="2",outcome="compared"') == answered + 1,
+        "shadow counted",
+        90,
     )
     text = client.get("/metrics").text
     assert 'model_info{alias="champion",version="1"} 1.0' in text
@@ -247,14 +309,15 @@ def test_the_metrics_count_what_happened(shop_service: Shop) -> None:
         assert name in text
 
 
-def test_the_documents_work_without_internet_access(shop_service: Shop) -> None:
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_documents_work_without_internet_access(shop_service: Shop, page: str) -> None:
     document = shop_service.client.get("/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     assert set(document["components"]["schemas"]["Request"]["properties"]) == {"visit_id", "cart_value", "channel"}
-    page = shop_service.client.get("/docs").text
-    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    text = shop_service.client.get(page).text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', text)
     assert assets
-    assert "://" not in page
+    assert "://" not in text
     assert all(shop_service.client.get(f"/{asset}").status_code == 200 for asset in assets)
 
 

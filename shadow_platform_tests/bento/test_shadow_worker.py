@@ -1,31 +1,32 @@
-"""The shadow worker and the replay: every prediction once, whoever scores it and however often they restart."""
+"""The shadow worker: what was due is recorded once, however often its processes and files are lost."""
 
-from collections import Counter
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bento.models import load_model
+from bento.lane_progress import read_progress
 from bento.offsets import shadow_root
-from bento.replay import replay
-from bento.scoring import ExclusiveWork, Scorer, sent
-from bento.shadow import Lane
+from bento.shadow import ShadowWorker
 from bento.shadow_metrics import ShadowMetrics
-from shadow_platform.adapters.deployment import read_manifest
-from shadow_platform.adapters.log import FileLogSink, FileLogSource
-from shadow_platform.contracts.deployment import DeployedModel
-from shadow_platform.contracts.errors import AlreadyRunning
+from shadow_platform.adapters.deployment import read_manifest, write_manifest
+from shadow_platform.adapters.log import FileLogSource
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.records import PredictionRecord
-from shadow_platform.domain.serving import rfc3339
-from shadow_platform.domain.shadow import ShadowPolicy
-from shadow_platform_tests.bento.bundles import FAILS_ABOVE, line_bundle, raising_bundle
-from shadow_platform_tests.bento.helpers import comparisons, deploy, outcomes, wait_until
-
-NOW = datetime.now(UTC)
+from shadow_platform.contracts.ports import LoggedLine
+from shadow_platform_tests.bento import shop
+from shadow_platform_tests.bento.bundles import FAILS_ABOVE, hanging_bundle, line_bundle
+from shadow_platform_tests.bento.helpers import USE_CASE, comparisons, deploy, outcomes, wait_until
+from shadow_platform_tests.bento.shadowed import NOW, has_each_once, lane_of, log, model, problem, record
 
 
 @pytest.fixture
@@ -33,161 +34,200 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path)
 
 
-def record(index: int, logged_at: datetime, cart: float | None = 20.0) -> PredictionRecord:
-    requested_at = rfc3339(datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=index))
-    features = {"cart_value": cart, "channel": "mail"}
-    return PredictionRecord(
-        f"r-{index}", "shop", f"v-{index}", {}, requested_at, rfc3339(logged_at), features,
-        {"request": 2, "online": 0, "imputed": 0}, None, "1", "hash", "champion", 1.0, 0.4, False, 0.5, 1.0,
-    )  # fmt: skip
-
-
-def log(layout: Layout, records: list[PredictionRecord]) -> None:
-    sink = FileLogSink(layout.log("predictions", "shop"))
-    sink.append_many(records)
-    sink.close()
-
-
-def model(digest: str, since: datetime = NOW, version: str = "2") -> DeployedModel:
-    return DeployedModel(version=version, bundle_hash=digest, model_name="line", since=since)
-
-
-@pytest.fixture
-def metrics() -> ShadowMetrics:
-    return ShadowMetrics(CollectorRegistry())
-
-
-@pytest.fixture
-def lane(layout: Layout, metrics: ShadowMetrics) -> Iterator[Lane]:
-    found = Lane(layout, "shop", model(line_bundle(layout.bundles)), ShadowPolicy(), metrics)
-    yield found
-    found.stop()
-    found.join(5.0)
-
-
-def test_a_live_challenger_scores_from_its_deployment_on(layout: Layout, lane: Lane) -> None:
-    old = [record(n, NOW - timedelta(seconds=1)) for n in range(3)]
-    new = [record(n, NOW + timedelta(milliseconds=n)) for n in range(3, 1200)]
-    log(layout, [*old, *new])
-    lane.start()
-    wait_until(lambda: len(comparisons(layout, "2")) == len(new), "every new prediction compared")
-    assert {r.request_id for r in comparisons(layout, "2")} == {r.request_id for r in new}
-
-
-def test_a_restart_continues_where_the_shadow_log_ends(layout: Layout, metrics: ShadowMetrics) -> None:
+def test_a_restart_reads_the_tail_of_its_own_log_only(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     deployed = model(line_bundle(layout.bundles))
-    for start in (0, 700, 1400):
-        log(layout, [record(n, NOW) for n in range(start, start + 700)])
-        lane = Lane(layout, "shop", deployed, ShadowPolicy(), metrics)
-        lane.start()
-        wait_until(lambda n=start + 700: len(comparisons(layout, "2")) >= n, "compared")  # type: ignore[misc]
-        lane.stop()
-        lane.join(5.0)
-    assert set(Counter(r.request_id for r in comparisons(layout, "2")).values()) == {1}
+    path = layout.shadow_progress(USE_CASE, "2")
+    log(layout, [record(n, NOW) for n in range(500)])
+    with lane_of(layout, deployed):
+        wait_until(lambda: sum(p.covered.values()) > 0 if (p := read_progress(path)) else False, "saved")
+        wait_until(lambda: has_each_once(layout, 500), "compared")
+        size = sum(segment.stat().st_size for segment in shadow_root(layout, USE_CASE, "2").rglob("*.jsonl"))
+        wait_until(lambda: (p := read_progress(path)) is not None and sum(p.covered.values()) == size, "all of it")
+    read: list[str] = []
+    lines = FileLogSource._lines
+
+    def watched(self: FileLogSource, segment: str, start: int) -> Iterator[LoggedLine]:
+        read.append(segment)
+        return lines(self, segment, start)
+
+    monkeypatch.setattr(FileLogSource, "_lines", watched)
+    log(layout, [record(n, NOW) for n in range(500, 510)])
+    with lane_of(layout, deployed):
+        wait_until(lambda: len(list(shadow_root(layout, USE_CASE, "2").rglob("*.jsonl"))) == 2, "it goes on")
+    assert len(read) == 1, "the new predictions' segment, and nothing of its own log"
+    wait_until(lambda: has_each_once(layout, 510), "compared")
 
 
-def test_a_batch_that_was_written_in_part_is_not_repeated(layout: Layout, metrics: ShadowMetrics) -> None:
-    """A worker died within its write: complete lines of the batch stand, the torn one is scored again."""
+def test_progress_that_is_lost_corrupt_or_old_doubles_and_loses_nothing(layout: Layout) -> None:
+    rng = random.Random(0)
     deployed = model(line_bundle(layout.bundles))
-    log(layout, [record(n, NOW) for n in range(10)])
-    scorer = Scorer(load_model(layout, deployed), ShadowPolicy(), is_replay=False)
-    lines = FileLogSource(layout.log("predictions", "shop")).read({})
-    sink = FileLogSink(shadow_root(layout, "shop", "2"))
-    sink.append_many(scorer.records([found for found in map(sent, lines) if found]))
-    segment = next(shadow_root(layout, "shop", "2").rglob("*.jsonl"))
-    segment.write_bytes(segment.read_bytes()[:-700])
-    n_whole = len(comparisons(layout, "2"))
-    assert 0 < n_whole < 10
-    lane = Lane(layout, "shop", deployed, ShadowPolicy(), metrics)
-    lane.start()
-    wait_until(lambda: len(comparisons(layout, "2")) == 10, "the rest compared")
-    lane.stop()
-    lane.join(5.0)
-    assert {r.request_id for r in comparisons(layout, "2")} == {f"r-{n}" for n in range(10)}
+    path, n = layout.shadow_progress(USE_CASE, "2"), 0
+    first = b""
+    for damage in ("none", "lost", "corrupt", "torn", "old", "newer than the log"):
+        log(layout, [record(i, NOW) for i in range(n, n + 40)])
+        n += 40
+        with lane_of(layout, deployed):
+            wait_until(lambda: has_each_once(layout, n), f"before: {damage}")  # noqa: B023 - awaited at once
+            wait_until(path.exists, "saved")
+        first = first or path.read_bytes()
+        if damage == "lost":
+            path.unlink()
+        elif damage == "corrupt":
+            path.write_bytes(rng.randbytes(200))
+        elif damage == "torn":
+            path.write_bytes(path.read_bytes()[:-20])
+        elif damage == "old":
+            path.write_bytes(first)
+        elif damage == "newer than the log":
+            newest = max(shadow_root(layout, USE_CASE, "2").rglob("*.jsonl"), key=lambda p: p.stat().st_mtime_ns)
+            newest.write_bytes(newest.read_bytes()[:-1500])
+    assert 0 < len(comparisons(layout, "2")) < n
+    with lane_of(layout, deployed):
+        wait_until(lambda: has_each_once(layout, n), "all of them once")
 
 
-def test_a_retired_challenger_compares_what_it_was_sent_and_ends(layout: Layout, lane: Lane) -> None:
+def test_a_shadow_log_that_cannot_be_read_is_not_scored_twice(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed = model(line_bundle(layout.bundles))
     log(layout, [record(n, NOW) for n in range(5)])
-    lane.start()
-    lane.retire(NOW + timedelta(seconds=1))
-    log(layout, [record(9, NOW + timedelta(seconds=2))])
-    wait_until(lambda: not lane.is_alive, "the lane ends")
-    assert len(comparisons(layout, "2")) == 5
+    with lane_of(layout, deployed):
+        wait_until(lambda: has_each_once(layout, 5), "compared")
+    path = layout.shadow_progress(USE_CASE, "2")
+    path.unlink(missing_ok=True)
+    monkeypatch.setattr(FileLogSource, "unreadable", property(lambda self: {"segment": "permission denied"}))
+    with lane_of(layout, deployed):
+        wait_until(lambda: "scored twice" in problem(layout), "it refuses")
+    monkeypatch.undo()
+    with lane_of(layout, deployed):
+        wait_until(lambda: has_each_once(layout, 5), "still once")
 
 
-def test_rows_that_fail_are_failed_and_the_others_compared(layout: Layout) -> None:
-    scorer = Scorer(load_model(layout, model(raising_bundle(layout.bundles))), ShadowPolicy(), is_replay=False)
-    log(layout, [record(n, NOW, cart=float(n * 10)) for n in range(20)])
-    lines = FileLogSource(layout.log("predictions", "shop")).read({})
-    got = scorer.records([found for found in map(sent, lines) if found])
-    assert [r.outcome for r in got] == ["failed" if n * 10 > FAILS_ABOVE else "compared" for n in range(20)]
-    assert "out of data bounds" in str(got[-1].challenger.error)
-
-
-def test_old_predictions_are_dropped_with_their_reason_when_told(layout: Layout) -> None:
-    policy = ShadowPolicy(max_lag_s=60)
-    scorer = Scorer(load_model(layout, model(line_bundle(layout.bundles))), policy, is_replay=False)
-    log(layout, [record(0, datetime.now(UTC) - timedelta(minutes=5)), record(1, datetime.now(UTC))])
-    lines = FileLogSource(layout.log("predictions", "shop")).read({})
-    got = scorer.records([found for found in map(sent, lines) if found])
-    assert [(r.outcome, r.drop_reason) for r in got] == [("dropped", "lag"), ("compared", None)]
-
-
-def test_a_replay_scores_a_past_period_once(layout: Layout) -> None:
-    log(layout, [record(n, NOW - timedelta(minutes=1)) for n in range(48)])
-    challenger = model(line_bundle(layout.bundles))
-    day = datetime(2024, 1, 1, tzinfo=UTC)
-    first = replay(layout, "shop", challenger, day, day + timedelta(days=1))
-    assert (first.sent, first.compared, first.failed, first.dropped, first.known) == (24, 24, 0, 0, 0)
-    assert {r.is_replay for r in comparisons(layout, "2")} == {True}
-    everything = replay(layout, "shop", challenger)
-    assert (everything.sent, everything.known) == (24, 24)
-    assert set(Counter(r.request_id for r in comparisons(layout, "2")).values()) == {1}
-
-
-def test_replay_and_live_never_score_the_same_prediction(layout: Layout, metrics: ShadowMetrics) -> None:
-    digest = line_bundle(layout.bundles)
-    log(layout, [record(n, datetime.now(UTC) - timedelta(seconds=5)) for n in range(30)])
-    deploy(layout, digest, {"2": digest})
-    manifest = read_manifest(layout.manifest("shop"))
-    assert manifest is not None
-    deployed = manifest.challengers[0]
-    lane = Lane(layout, "shop", deployed, ShadowPolicy(), metrics)
-    lane.start()
-    log(layout, [record(n, datetime.now(UTC) + timedelta(seconds=1)) for n in range(30, 60)])
-    counts = replay(layout, "shop", deployed)
-    wait_until(lambda: len(comparisons(layout, "2")) == 60, "both done")
-    lane.stop()
-    lane.join(5.0)
-    assert counts.sent == 30
-    assert Counter(r.is_replay for r in comparisons(layout, "2")) == {True: 30, False: 30}
-    assert set(Counter(r.request_id for r in comparisons(layout, "2")).values()) == {1}
-
-
-def test_a_replay_scores_again_what_was_dropped_live(layout: Layout) -> None:
-    log(layout, [record(n, NOW - timedelta(minutes=5)) for n in range(4)])
-    challenger = model(line_bundle(layout.bundles))
-    scorer = Scorer(load_model(layout, challenger), ShadowPolicy(max_lag_s=1), is_replay=False)
-    lines = FileLogSource(layout.log("predictions", "shop")).read({})
-    FileLogSink(shadow_root(layout, "shop", "2")).append_many(
-        scorer.records([found for found in map(sent, lines) if found])
+def test_gauges_of_dead_processes_are_removed_and_their_counts_stand(tmp_path: Path) -> None:
+    script = (
+        "import sys; from bento.shadow_metrics import ShadowMetrics, forget_dead_processes\n"
+        "forget_dead_processes(); m = ShadowMetrics(); m.state(sys.argv[1], 7.0, 'open')\n"
+        "m._outcomes.labels('2', 'compared').inc(5)\n"
     )
-    assert outcomes(layout, "2") == {"dropped": 4}
-    assert replay(layout, "shop", challenger).compared == 4
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for challenger in ("2", "3"):
+        subprocess.run([sys.executable, "-c", script, challenger], env=environment, check=True)
+    read = (
+        "from prometheus_client import CollectorRegistry, generate_latest, multiprocess\n"
+        "r = CollectorRegistry(); multiprocess.MultiProcessCollector(r); print(generate_latest(r).decode())"
+    )
+    text = subprocess.run(
+        [sys.executable, "-c", read], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert 'shadow_predictions_total{challenger="2",outcome="compared"} 10.0' in text
+    assert 'shadow_lag_seconds{challenger="3"} 7.0' in text
+    assert 'shadow_lag_seconds{challenger="2"}' not in text
 
 
-def test_an_unreadable_line_is_passed_over(layout: Layout, lane: Lane) -> None:
-    log(layout, [record(0, NOW)])
-    segment = next(layout.log("predictions", "shop").rglob("*.jsonl"))
-    segment.write_bytes(b"{broken\n" + segment.read_bytes() + b'{"request_id": 1}\n')
-    lane.start()
-    wait_until(lambda: len(comparisons(layout, "2")) == 1, "the good line compared")
+@contextmanager
+def worker(layout: Layout, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The shadow worker as it is deployed, ended with everything it started."""
+    environment = {**os.environ, "SHADOW_HOME": str(layout.home), "SHADOW_USE_CASE": name, "OMP_NUM_THREADS": "1"}
+    with (layout.home / "worker.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bento.shadow"], env=environment, stdout=output, stderr=output, process_group=0
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def test_the_same_replay_does_not_run_twice_at_once(layout: Layout) -> None:
-    challenger = model(line_bundle(layout.bundles))
-    with (
-        ExclusiveWork(layout, "shop", "2", "replay"),
-        pytest.raises(AlreadyRunning, match=r"shadow-shop-2-replay\.lock"),
-    ):
-        replay(layout, "shop", challenger)
+def children(process: "subprocess.Popen[bytes]") -> dict[str, int]:
+    """Process ids of the models by challenger."""
+    found = {}
+    for child in psutil.Process(process.pid).children():
+        with suppress(psutil.Error):
+            line = child.cmdline()
+            if "--challenger" in line:
+                found[line[line.index("--challenger") + 1]] = child.pid
+    return found
+
+
+@pytest.mark.processes
+def test_one_challenger_that_hangs_holds_up_neither_the_other_nor_the_worker(layout: Layout) -> None:
+    good, hanging = line_bundle(layout.bundles), hanging_bundle(layout.bundles)
+    deploy(layout, good, {"2": hanging, "3": good})
+    with worker(layout, shop.NAME) as process:
+        log(layout, [record(n, datetime.now(UTC), cart=FAILS_ABOVE + 1) for n in range(50)])
+        wait_until(lambda: has_each_once(layout, 50, "3"), "the other is done", 60.0)
+        assert comparisons(layout, "2") == []
+        models = children(process)
+        assert set(models) == {"2", "3"}
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in models.values()), "its models end with it")
+
+
+@pytest.mark.processes
+def test_kills_of_the_worker_and_its_models_at_any_moment_lose_and_double_nothing(layout: Layout) -> None:
+    rng = random.Random(7)
+    digest, n = line_bundle(layout.bundles), 0
+    deploy(layout, digest, {"2": digest})
+    for round_ in range(3):
+        with worker(layout, shop.NAME) as process:
+            wait_until(lambda: children(process) != {} or has_each_once(layout, n), "it runs", 60.0)  # noqa: B023
+            for _ in range(6):
+                log(layout, [record(i, datetime.now(UTC)) for i in range(n, n + 300)])
+                n += 300
+                if rng.random() < 0.5:
+                    for pid in children(process).values():
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, rng.choice([signal.SIGKILL, signal.SIGSEGV]))
+            compared = len(comparisons(layout, "2"))
+            if round_ % 2:
+                wait_until(lambda: len(comparisons(layout, "2")) > compared, "some more", 60.0)  # noqa: B023
+            process.kill()
+            process.wait()
+        if round_ == 1:
+            layout.shadow_progress(USE_CASE, "2").unlink(missing_ok=True)
+    with worker(layout, shop.NAME):
+        wait_until(lambda: has_each_once(layout, n), "each prediction has its one record", 60.0)
+
+
+@pytest.mark.processes
+def test_challengers_come_change_and_go_while_the_worker_runs_and_while_it_does_not(layout: Layout) -> None:
+    digest = line_bundle(layout.bundles)
+    deploy(layout, digest)
+    path = layout.manifest(USE_CASE)
+    with worker(layout, shop.NAME) as process:
+        log(layout, [record(n, datetime.now(UTC)) for n in range(10)])
+        deploy(layout, digest, {"2": digest})
+        log(layout, [record(n, datetime.now(UTC)) for n in range(10, 30)])
+        wait_until(lambda: has_each_once(layout, 20, "2"), "zero challengers, then one", 60.0)
+        manifest = read_manifest(path)
+        assert manifest is not None
+        silent = manifest.challengers[0].model_copy(update={"sample_rate": 0.0})
+        write_manifest(path, manifest.model_copy(update={"challengers": (silent,), "generation": 9}))
+        wait_until(lambda: _sample_rate(layout) == 0.0, "the new rate is in force")
+        log(layout, [record(n, datetime.now(UTC)) for n in range(30, 40)])
+        wait_until(lambda: outcomes(layout, "2") == {"compared": 20, "dropped": 10}, "by the new rate")
+        process.kill()
+        process.wait()
+    log(layout, [record(n, datetime.now(UTC)) for n in range(40, 45)])
+    deploy(layout, digest)
+    with worker(layout, shop.NAME):
+        wait_until(lambda: has_each_once(layout, 35, "2"), "what it was due when it left is recorded", 60.0)
+
+
+def _sample_rate(layout: Layout) -> float | None:
+    progress = read_progress(layout.shadow_progress(USE_CASE, "2"))
+    return progress.deployed.sample_rate if progress else None
+
+
+def test_a_worker_without_a_manifest_waits(layout: Layout) -> None:
+    idle = ShadowWorker(layout, USE_CASE, ShadowMetrics(CollectorRegistry()))
+    thread = threading.Thread(target=idle.run)
+    thread.start()
+    digest = line_bundle(layout.bundles)
+    log(layout, [record(0, datetime.now(UTC) + timedelta(seconds=5))])
+    deploy(layout, digest, {"2": digest})
+    wait_until(lambda: has_each_once(layout, 1), "compared once there is a manifest")
+    idle.stop()
+    thread.join(20.0)
+    assert not thread.is_alive()

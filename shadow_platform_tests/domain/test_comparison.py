@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadow_platform.contracts.tables import SHADOW_COMPARISON_HOURLY
-from shadow_platform.domain.comparison import Conservation, conservation, flips, hourly
+from shadow_platform.domain.comparison import Conservation, between_models, conservation, flips, hourly, totals
 
 T0 = datetime(2013, 3, 1, 5, tzinfo=UTC)
 
@@ -94,6 +94,22 @@ def test_sent_is_compared_plus_failed_plus_dropped(rows: list[tuple[int, str, fl
     assert found["flips_to_positive"].sum() + found["flips_to_negative"].sum() == len(flips(comparisons(rows)))
 
 
+def test_the_totals_of_a_challenger_are_those_of_its_hours() -> None:
+    rows = comparisons([(0, "compared", 0.4, 0.6), (70, "compared", 0.6, 0.7), (90, "failed", 0.2, 0.0)])
+    found = totals(rows)["2"]
+
+    assert (found["sent"], found["compared"], found["failed"], found["dropped"]) == (3, 2, 1, 0)
+    assert (found["agreement_rate"], found["flips_to_positive"]) == (0.5, 1)
+    assert found["probability_diff_mean"] == pytest.approx(0.15)
+
+
+def test_totals_leave_out_what_is_not_defined() -> None:
+    assert totals(comparisons([(0, "dropped", 0.4, 0.6)])) == {
+        "2": {"sent": 1, "compared": 0, "failed": 0, "dropped": 1}
+    }
+    assert totals(comparisons([])) == {}
+
+
 def test_a_flip_says_which_way() -> None:
     found = flips(comparisons([(0, "compared", 0.4, 0.6), (1, "compared", 0.6, 0.4), (2, "compared", 0.6, 0.7)]))
 
@@ -120,6 +136,22 @@ def test_lost_pending_and_doubled_records_are_told_apart(
 
     assert (found.n_lost, found.n_pending, found.n_doubled) == (lost, pending, doubled)
     assert not found.is_balanced
+
+
+def test_a_double_that_the_table_no_longer_shows_is_told_by_the_raw_log() -> None:
+    frame = comparisons([(0, "compared", 0.5, 0.5)] * 3)
+    found = conservation(logged(3), frame, {"2": T0}, {"2": 4})[0]
+
+    assert (found.n_doubled, found.is_balanced) == (4, False)
+
+
+def test_a_challenger_that_answered_itself_is_compared_with_no_other_model() -> None:
+    rows = comparisons([(0, "compared", 0.4, 0.6), (1, "compared", 0.4, 0.6), (2, "failed", 0.4, 0.6)])
+    rows["champion_version"] = ["1", "2", "1"]
+
+    assert between_models(rows)["request_id"].tolist() == ["r0"]
+    assert flips(rows)["request_id"].tolist() == ["r0"]
+    assert hourly(rows)[["champion_version", "sent"]].to_numpy().tolist() == [["1", 2], ["2", 1]]
 
 
 def test_a_record_without_a_prediction_is_surplus() -> None:

@@ -1,4 +1,4 @@
-"""The deployment manifest as a file: read whole, replaced whole.
+"""The deployment manifest as a file, read whole, replaced whole; and the registry aliases that mirror it.
 
 Upstream: ``transitions`` and the Bento's package write it. Downstream: serving workers and the shadow worker watch it.
 """
@@ -12,6 +12,23 @@ from pydantic import ValidationError
 from shadow_platform.contracts.deployment import DeploymentManifest
 from shadow_platform.contracts.errors import RegistryError
 from shadow_platform.contracts.verdicts import Frozen
+
+CHAMPION, PREVIOUS, CANARY = "champion", "previous", "canary"
+CHALLENGERS = ("challenger", "challenger-2", "challenger-3")
+ALIASES = (CHAMPION, PREVIOUS, *CHALLENGERS, CANARY)
+MAX_CHALLENGERS = len(CHALLENGERS)
+
+
+def aliases_of(manifest: DeploymentManifest) -> dict[str, str | None]:
+    """Where each alias points while the manifest is in force; ``challenger`` is the newest of them."""
+    versions = [model.version for model in manifest.challengers]
+    canary = manifest.canary
+    return {
+        CHAMPION: manifest.champion.version,
+        PREVIOUS: manifest.previous.version if manifest.previous else None,
+        **{alias: versions[i] if i < len(versions) else None for i, alias in enumerate(CHALLENGERS)},
+        CANARY: canary.model.version if canary and canary.share > 0 else None,
+    }
 
 
 def read_manifest(path: Path) -> DeploymentManifest | None:

@@ -6,12 +6,14 @@ service, through ``FeastStore.online()``; ``store``.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.ports import OnlineRow
-from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.contracts.use_case import FeatureView, UseCase
 
 if TYPE_CHECKING:
     import feast
@@ -23,20 +25,40 @@ if TYPE_CHECKING:
     from feature_repo.declarations import FeastObjects
 
 
-class FeastOnline:
-    """Latest feature rows by entity, read through Feast's online store interface, without the SDK's cost per call.
+PlainValue = float | int | str | None
+PlainRow = tuple[datetime, dict[str, PlainValue]]
+"""When the values became true, and the values."""
+PlainLookup = Callable[[Sequence[str]], Mapping[str, PlainRow]]
+"""Rows by the join key's value; an entity without a row is absent."""
 
-    The views come from the use case's declaration, so a registry that does not answer does not stop reading. The time
-    to live is not enforced here: every row says when it became true.
+
+@runtime_checkable
+class PlainReads(Protocol):
+    """An online store that can leave out Feast's messages, which cost more than the lookup."""
+
+    def plain_lookup(self, config: "RepoConfig", table: "feast.FeatureView", join_key: str) -> PlainLookup:
+        """Lookups in one view, with everything prepared that does not change between them."""
+
+
+class _View(NamedTuple):
+    name: str
+    join_key: str
+    features: frozenset[str]
+    look_up: PlainLookup
+
+
+class FeastOnline:
+    """Latest feature rows by entity, read from Feast's online store, without the SDK's cost per call.
+
+    A store that offers plain values is asked for them, any other is read through Feast's own interface. The views
+    come from the use case's declaration, so a registry that does not answer does not stop reading. The time to live is
+    not enforced here: every row says when it became true.
     """
 
     def __init__(self, config: "RepoConfig", use_case: UseCase, objects: "FeastObjects") -> None:
         self._config = config
         self._store = open_online_store(config)
-        self._views = [
-            (view.name, view.entity, objects.views[view.name], [f.name for f in use_case.view_features(view.name)])
-            for view in use_case.views
-        ]
+        self._views = [self._prepared(use_case, view, objects.views[view.name]) for view in use_case.views]
 
     def read(self, entities: Sequence[Mapping[str, str]]) -> list[dict[str, OnlineRow]]:
         """For each request's join keys: view name -> row; a view without a row is absent. One lookup a view.
@@ -45,33 +67,53 @@ class FeastOnline:
             FeatureStoreError: the store does not answer.
         """
         answers: list[dict[str, OnlineRow]] = [{} for _ in entities]
-        for name, join_key, view, features in self._views:
-            keys = list(dict.fromkeys(str(e[join_key]) for e in entities if e.get(join_key) is not None))
+        for view in self._views:
+            asked = [entity.get(view.join_key) for entity in entities]
+            keys = [key for key in dict.fromkeys(asked) if key is not None]
             if not keys:
                 continue
-            rows = self._lookup(name, join_key, view, keys, features)
-            for answer, entity in zip(answers, entities, strict=True):
-                row = rows.get(str(entity.get(join_key)))
-                if row is not None:
-                    answer[name] = row
+            rows = _rows(view, keys)
+            for answer, key in zip(answers, asked, strict=True):
+                if key in rows:
+                    answer[view.name] = rows[key]
         return answers
 
-    def _lookup(
-        self, name: str, join_key: str, view: "feast.FeatureView", keys: list[str], features: list[str]
-    ) -> dict[str, OnlineRow]:
-        """Rows by key. Redis answers a missing entity with nulls alone, so such a row counts as none."""
-        try:
-            found = self._store.online_read(self._config, view, [entity_key(join_key, key) for key in keys], features)
-        except Exception as error:
-            raise FeatureStoreError(
-                f"view {name!r} cannot be read online: {one_line(error)}; materialize feature_definitions and "
-                "online_features, or check the online store's address"
-            ) from error
+    def _prepared(self, use_case: UseCase, view: FeatureView, table: "feast.FeatureView") -> _View:
+        features = [feature.name for feature in use_case.view_features(view.name)]
+        look_up = (
+            self._store.plain_lookup(self._config, table, view.entity)
+            if isinstance(self._store, PlainReads)
+            else partial(self._read_messages, table, view.entity, features)
+        )
+        return _View(view.name, view.entity, frozenset(features), look_up)
+
+    def _read_messages(
+        self, table: "feast.FeatureView", join_key: str, features: list[str], keys: Sequence[str]
+    ) -> dict[str, PlainRow]:
+        found = self._store.online_read(self._config, table, [entity_key(join_key, key) for key in keys], features)
         return {
-            key: OnlineRow({feature: _plain(values.get(feature)) for feature in features}, moment)
+            key: (moment, {feature: plain(value) for feature, value in values.items()})
             for key, (moment, values) in zip(keys, found, strict=True)
-            if moment is not None and values is not None and any(_plain(value) is not None for value in values.values())
+            if moment is not None and values is not None
         }
+
+
+def _rows(view: _View, keys: Sequence[str]) -> dict[str | None, OnlineRow]:
+    """Rows by key. Redis answers a missing entity with nulls alone, so such a row counts as none."""
+    try:
+        found = view.look_up(keys)
+    except Exception as error:
+        raise FeatureStoreError(
+            f"view {view.name!r} cannot be read online: {one_line(error)}; materialize feature_definitions and "
+            "online_features, or check the online store's address"
+        ) from error
+    rows: dict[str | None, OnlineRow] = {}
+    for key, (moment, stored) in found.items():
+        # A row written before the view got or lost a feature has other names.
+        values = stored if stored.keys() == view.features else {name: stored.get(name) for name in view.features}
+        if any(value is not None for value in values.values()):
+            rows[key] = OnlineRow(values, moment)
+    return rows
 
 
 def open_online_store(config: "RepoConfig") -> "OnlineStore":
@@ -106,6 +148,7 @@ def entity_key(join_key: str, value: str) -> "EntityKey":
     return EntityKey(join_keys=[join_key], entity_values=[Value(string_val=value)])
 
 
-def _plain(value: "Value | None") -> float | int | str | None:
-    kind = None if value is None else value.WhichOneof("val")
+def plain(value: "Value") -> PlainValue:
+    """The value in Feast's message; ``None`` when it holds none."""
+    kind = value.WhichOneof("val")
     return None if kind is None else cast("float | int | str", getattr(value, kind))

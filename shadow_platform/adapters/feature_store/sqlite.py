@@ -1,34 +1,55 @@
-"""Feast's SQLite online store, made safe to write out of order and to read while it is written.
+"""Feast's SQLite online store, made safe to write out of order and quick to read while it is written.
 
 Belongs here: what differs from Feast's own store. Loaded by Feast alone, through ``online_store.type`` in
-``feature_store.yaml``; nothing else imports it, because it imports Feast. Upstream: feast. Downstream: feast.
+``feature_store.yaml``; nothing else imports it, because it imports Feast. Upstream: feast. Downstream: feast, and
+``FeastOnline`` through ``plain_lookup``.
 
-Feast's store lets an older value replace a newer one, keeps whole seconds of local time, and blocks readers while it
-commits. This one refuses the older value in the same statement, keeps UTC microseconds, and uses a write-ahead log.
+Feast's store keeps one row a value, lets an older value replace a newer one, keeps whole seconds of local time, and
+blocks readers while it commits. This one keeps one row an entity, so that its values always belong together and are
+read in one step; refuses the older row in the same statement; keeps UTC microseconds; and uses a write-ahead log.
+
+A table ``<Feast's name>_latest`` has the columns ``entity_key``, ``event_us``, ``created_us``, ``scalars`` (JSON object
+of the values that JSON keeps exactly) and ``others`` (Feast's ``Map`` message of the rest, mostly null).
 """
 
+import math
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 from typing import Any, Literal
 
-from feast import Entity
+import orjson
 from feast.feature_view import FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import RepoConfig
+
+from shadow_platform.adapters.feature_store.online import PlainLookup, PlainRow, PlainValue, entity_key, plain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-BUSY_TIMEOUT_MS = 10_000
+WRITE_BUSY_TIMEOUT_MS = 10_000
+READ_BUSY_TIMEOUT_MS = 100
+"""With a write-ahead log a reader waits for nobody, except while the log is recovered or removed."""
+READ_CACHE_KIB = 32_768
 # SQLite takes at most 32,766 parameters a statement.
-KEYS_PER_QUERY = 1_000
+KEYS_PER_QUERY = 1_024
+_SCALARS: Mapping[type, str] = {float: "double_val", int: "int64_val", str: "string_val", bool: "bool_val"}
+"""Kinds of value that come back from JSON as they were: what Python type each is there, and its name in Feast."""
 
 _Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 _Answer = tuple[datetime | None, dict[str, Value] | None]
+_Stored = tuple[bytes, int, int | None, str, bytes | None]
+_Found = tuple[bytes, int, str, bytes | None]
+_LENGTH = struct.Struct("<I")
+"""How Feast writes the length of a key's value, which comes last."""
 
 
 class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -40,21 +61,36 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
 
 
 class GuardedSqliteOnlineStore(SqliteOnlineStore):
-    """SQLite online store in which the newest ``event_at`` wins, and of equal ones the newest ``created_at``."""
+    """SQLite online store in which the newest ``event_at`` wins, and of equal ones the newest ``created_at``.
+
+    A row is replaced as a whole: a value that the newer row does not bring is gone.
+    """
+
+    _reading: sqlite3.Connection | None = None
+    _read_file: tuple[int, int] | None = None
 
     def update(
         self,
         config: RepoConfig,
         tables_to_delete: Sequence[FeatureView],
         tables_to_keep: Sequence[FeatureView],
-        entities_to_delete: Sequence[Entity],
-        entities_to_keep: Sequence[Entity],
-        partial: bool,
+        *_entities: Any,
+        **_options: Any,
     ) -> None:
-        """Create and drop tables, in a database with a write-ahead log."""
-        self._get_conn(config).execute("PRAGMA journal_mode = WAL")
-        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
-        self._get_conn(config).commit()
+        """Create and drop tables; rows that a table of Feast's own layout holds are taken over."""
+        connection = self._get_conn(config)
+        connection.execute("PRAGMA journal_mode = WAL")
+        for view in tables_to_keep:
+            connection.execute(
+                f"""CREATE TABLE IF NOT EXISTS {_table_name(config, view)} (
+                    entity_key BLOB PRIMARY KEY, event_us INTEGER NOT NULL, created_us INTEGER,
+                    scalars TEXT NOT NULL, others BLOB) WITHOUT ROWID"""
+            )
+            _take_over(connection, config, view)
+        for view in tables_to_delete:
+            for name in (_table_name(config, view), _quoted(_feast_name(config, view))):
+                connection.execute(f"DROP TABLE IF EXISTS {name}")
+        connection.commit()
 
     def online_write_batch(
         self,
@@ -64,14 +100,19 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Upsert rows in one transaction, except where the stored row is newer."""
-        name = _table_name(config, table)
-        sql = f"""INSERT INTO {name} (entity_key, feature_name, value, event_ts, created_ts) VALUES (?, ?, ?, ?, ?)
-            ON CONFLICT (entity_key, feature_name) DO UPDATE
-            SET value = excluded.value, event_ts = excluded.event_ts, created_ts = excluded.created_ts
-            WHERE (excluded.event_ts, coalesce(excluded.created_ts, 0)) >= (event_ts, coalesce(created_ts, 0))"""
+        version = config.entity_key_serialization_version
+        rows = (
+            (
+                serialize_entity_key(key, version),
+                _microseconds(event_at),
+                None if created_at is None else _microseconds(created_at),
+                *_pack(values),
+            )
+            for key, values, event_at, created_at in data
+        )
         connection = self._get_conn(config)
         with connection:
-            connection.executemany(sql, _cells(config, data))
+            _upsert(connection, config, table, rows)
         if progress:
             progress(len(data))
 
@@ -83,43 +124,151 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[_Answer]:
         """Latest values of each key in the order given, ``(None, None)`` where there is no row."""
-        wanted = None if requested_features is None else set(requested_features)
         keys = [serialize_entity_key(key, config.entity_key_serialization_version) for key in entity_keys]
-        # The sum hides the column's declared type from Feast's global converter of local timestamps.
-        sql = f"SELECT entity_key, feature_name, value, event_ts + 0 FROM {_table_name(config, table)}"
-        cursor = self._get_conn(config).cursor()
-        found: dict[bytes, tuple[int, dict[str, Value]]] = {}
-        for first in range(0, len(keys), KEYS_PER_QUERY):
-            part = keys[first : first + KEYS_PER_QUERY]
-            for key, feature, value, moment in cursor.execute(
-                f"{sql} WHERE entity_key IN ({','.join('?' * len(part))})", part
-            ):
-                newest, values = found.get(key, (moment, {}))
-                if wanted is None or feature in wanted:
-                    values[feature] = Value.FromString(value)
-                found[key] = (max(newest, moment), values)
-        return [_answer(found.get(key)) for key in keys]
+        found = {row[0]: row for row in self._select(config, table)(list(dict.fromkeys(keys)))}
+        wanted = None if requested_features is None else frozenset(requested_features)
+        answers: list[_Answer] = []
+        for key in keys:
+            if key not in found:
+                answers.append((None, None))
+                continue
+            _, moment, scalars, others = found[key]
+            values = _unpack(scalars, others)
+            answers.append((_moment(moment), {n: v for n, v in values.items() if wanted is None or n in wanted}))
+        return answers
+
+    def plain_lookup(self, config: RepoConfig, table: FeatureView, join_key: str) -> PlainLookup:
+        """Lookups of entities with one join key: what ``online_read`` says, as plain values.
+
+        Building a message for each value costs more than the lookup itself.
+        """
+        select = self._select(config, table)
+        empty: bytes = serialize_entity_key(entity_key(join_key, ""), config.entity_key_serialization_version)
+        prefix = empty[: -_LENGTH.size]
+
+        def look_up(values: Sequence[str]) -> dict[str, PlainRow]:
+            keys = {prefix + _LENGTH.pack(len(text := value.encode())) + text: value for value in values}
+            rows: dict[str, PlainRow] = {}
+            for key, moment, scalars, others in select(list(keys)):
+                found: dict[str, PlainValue] = orjson.loads(scalars)
+                if others is not None:
+                    found.update((name, plain(value)) for name, value in Map.FromString(others).val.items())
+                rows[keys[key]] = (_moment(moment), found)
+            return rows
+
+        return look_up
+
+    def _select(self, config: RepoConfig, table: FeatureView) -> Callable[[list[bytes]], Iterator[_Found]]:
+        """Reads the rows of distinct keys, in no order."""
+        path = Path(self._get_db_path(config))
+        sql = f"SELECT entity_key, event_us, scalars, others FROM {_table_name(config, table)} WHERE entity_key IN "
+
+        def select(keys: list[bytes]) -> Iterator[_Found]:
+            cursor = self._read_connection(path).cursor()
+            for first in range(0, len(keys), KEYS_PER_QUERY):
+                part = keys[first : first + KEYS_PER_QUERY]
+                # Rounded up to a power of two, so that a dozen prepared statements serve every number of keys.
+                part += part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
+                yield from cursor.execute(f"{sql}({','.join('?' * len(part))})", part).fetchall()
+
+        return select
+
+    def _read_connection(self, path: Path) -> sqlite3.Connection:
+        """Connection to the file that has this name now; raises ``OSError`` when there is none.
+
+        A file that was replaced or deleted can still be read by who has it open, and would be for ever.
+        """
+        status = path.stat()
+        if self._reading is None or self._read_file != (status.st_dev, status.st_ino):
+            if self._reading is not None:
+                self._reading.close()
+            uri = f"{path.absolute().as_uri()}?mode=rw"
+            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA busy_timeout = {READ_BUSY_TIMEOUT_MS}")
+            connection.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
+            connection.execute("PRAGMA query_only = ON")
+            self._reading, self._read_file = connection, (status.st_dev, status.st_ino)
+        return self._reading
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         is_new = self._conn is None
         connection: sqlite3.Connection = super()._get_conn(config)
         if is_new:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.execute(f"PRAGMA busy_timeout = {WRITE_BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
 
-def _table_name(config: RepoConfig, table: FeatureView) -> str:
-    name = compute_table_id(config.project, table, config.registry.enable_online_feature_view_versioning)
+def _feast_name(config: RepoConfig, view: FeatureView) -> str:
+    name: str = compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+    return name
+
+
+def _table_name(config: RepoConfig, view: FeatureView) -> str:
+    return _quoted(f"{_feast_name(config, view)}_latest")
+
+
+def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _cells(config: RepoConfig, data: Sequence[_Row]) -> Iterable[tuple[bytes, str, bytes, int, int | None]]:
-    for key, values, event_at, created_at in data:
-        encoded = serialize_entity_key(key, config.entity_key_serialization_version)
-        moment, created = _microseconds(event_at), None if created_at is None else _microseconds(created_at)
-        for name, value in values.items():
-            yield encoded, name, value.SerializeToString(), moment, created
+def _upsert(connection: sqlite3.Connection, config: RepoConfig, view: FeatureView, rows: Iterable[_Stored]) -> None:
+    connection.executemany(
+        f"""INSERT INTO {_table_name(config, view)} AS stored VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (entity_key) DO UPDATE SET event_us = excluded.event_us, created_us = excluded.created_us,
+            scalars = excluded.scalars, others = excluded.others
+        WHERE (excluded.event_us, coalesce(excluded.created_us, 0)) >= (stored.event_us, coalesce(stored.created_us, 0))
+        """,
+        rows,
+    )
+
+
+def _take_over(connection: sqlite3.Connection, config: RepoConfig, view: FeatureView) -> None:
+    """Turn a table with a row a value, as this store kept it once, into one with a row an entity."""
+    name = _feast_name(config, view)
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone():
+        return
+    # The sums hide the columns' declared type from Feast's global converter of local timestamps. Of an entity's values
+    # only those of its newest moment belong together.
+    cells = connection.execute(
+        f"""SELECT entity_key, feature_name, value, event_ts + 0, created_ts + 0 FROM {_quoted(name)} AS cell
+        WHERE event_ts = (SELECT max(event_ts) FROM {_quoted(name)} AS other WHERE other.entity_key = cell.entity_key)
+        ORDER BY entity_key"""
+    )
+
+    def rows() -> Iterator[_Stored]:
+        for key, group in groupby(cells, key=itemgetter(0)):
+            found = list(group)
+            created = max((cell[4] for cell in found if cell[4] is not None), default=None)
+            yield key, found[0][3], created, *_pack({cell[1]: Value.FromString(cell[2]) for cell in found})
+
+    with connection:
+        _upsert(connection, config, view, rows())
+        connection.execute(f"DROP TABLE {_quoted(name)}")
+
+
+def _pack(values: Mapping[str, Value]) -> tuple[str, bytes | None]:
+    """What JSON keeps exactly, and the rest."""
+    scalars: dict[str, PlainValue] = {}
+    others: dict[str, Value] = {}
+    for name, value in values.items():
+        found = plain(value)
+        is_finite = not isinstance(found, float) or math.isfinite(found)
+        if is_finite and _SCALARS.get(type(found)) == value.WhichOneof("val"):
+            scalars[name] = found
+        else:
+            others[name] = value
+    return orjson.dumps(scalars).decode(), Map(val=others).SerializeToString() if others else None
+
+
+def _unpack(scalars: str, others: bytes | None) -> dict[str, Value]:
+    values = {
+        name: Value() if value is None else Value(**{_SCALARS[type(value)]: value})
+        for name, value in orjson.loads(scalars).items()
+    }
+    if others is not None:
+        values.update(Map.FromString(others).val)
+    return values
 
 
 def _microseconds(moment: datetime) -> int:
@@ -127,5 +276,5 @@ def _microseconds(moment: datetime) -> int:
     return (aware - _EPOCH) // _MICROSECOND
 
 
-def _answer(row: tuple[int, dict[str, Value]] | None) -> _Answer:
-    return (None, None) if row is None else (_EPOCH + row[0] * _MICROSECOND, row[1])
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -91,6 +91,7 @@ SHADOW_LOG = LogTable(
         "probability_diff": "DOUBLE",
         "prediction_match": "BOOLEAN",
         "is_replay": "BOOLEAN",
+        "source": 'STRUCT(segment VARCHAR, "end" BIGINT)',
     },
     (
         *("request_id", "use_case", "subject_id", "requested_at", "compared_at", "outcome"),
@@ -145,6 +146,39 @@ def read_days(log: LogTable, root: Path, use_case: str, first: date, last: date)
         except duckdb.Error as error:
             raise LakeError(f"log below {root} could not be read: {error}; move the named segment away") from error
     return rows, int(bad[0]) if bad else 0
+
+
+def count_doubled(root: Path, use_case: str, first: date, last: date) -> pd.DataFrame:
+    """Records beyond the one that a challenger may have of a logged prediction, on the raw shadow log.
+
+    A prediction has one place in its log. A challenger may have one live record of it, and one that is not dropped: a
+    replay may fill what was dropped, and nothing else may come twice.
+
+    Returns:
+        Columns ``day`` (of the request), ``challenger_version``, ``n_doubled``; only where there are some.
+
+    Raises:
+        LakeError: a segment cannot be read at all.
+    """
+    start, end = (datetime.combine(day, time.min, tzinfo=UTC) for day in (first, last + timedelta(days=1)))
+    with connection() as con:
+        try:
+            return con.execute(
+                f"""WITH parsed AS ({_parsed(SHADOW_LOG, _segments(root, SHADOW_LOG.pattern, first))}),
+                places AS (
+                    SELECT CAST(requested_at AS DATE) AS day, challenger.model_version AS challenger_version,
+                        count(*) FILTER (NOT coalesce(is_replay, false)) AS n_live,
+                        count(*) FILTER (outcome <> 'dropped') AS n_final
+                    FROM parsed
+                    WHERE is_readable AND use_case = $use_case AND requested_at >= $start AND requested_at < $end
+                    GROUP BY day, challenger_version, source
+                )
+                SELECT day, challenger_version, CAST(sum(greatest(n_live, n_final) - 1) AS BIGINT) AS n_doubled
+                FROM places WHERE greatest(n_live, n_final) > 1 GROUP BY ALL""",
+                {"use_case": use_case, "start": start, "end": end},
+            ).df()
+        except duckdb.Error as error:
+            raise LakeError(f"log below {root} could not be read: {error}; move the named segment away") from error
 
 
 def _parsed(log: LogTable, segments: Sequence[Path]) -> str:

@@ -217,6 +217,10 @@ class Lake:
         root = self.layout.log("shadow", _name(uc))
         return log_tables.read_days(log_tables.SHADOW_LOG, root, _name(uc), day, last or day)
 
+    def doubled_comparisons(self, uc: UseCase | str, day: date, last: date | None = None) -> pd.DataFrame:
+        """Surplus records of the raw shadow log up to ``last``: ``day, challenger_version, n_doubled``."""
+        return log_tables.count_doubled(self.layout.log("shadow", _name(uc)), _name(uc), day, last or day)
+
     def write_frame(self, uc: UseCase | str, fingerprint: str, df: pd.DataFrame) -> Path:
         """Keep the exact frame of a training under its fingerprint; returns its path."""
         path = self.layout.frame(_name(uc), fingerprint)

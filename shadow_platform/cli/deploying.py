@@ -1,0 +1,121 @@
+"""Changes the deployment by hand, waits until the workers of this machine answer with it, and says what they do.
+
+Belongs here: what every command that changes a deployment has in common. Upstream: commands. Downstream: the one
+transition path of the platform, the state files that serving workers write.
+"""
+
+import getpass
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from shadow_platform.adapters.deployment.worker_states import is_converged, live_workers
+from shadow_platform.contracts.deployment import DeploymentManifest, WorkerState
+from shadow_platform.contracts.errors import RegistryError
+from shadow_platform.contracts.layout import Layout
+from shadow_platform.resources import EmergencyChange, PlatformResource, Transition
+from shadow_platform.use_cases import load_use_case
+
+TIMEOUT_S = 30.0
+POLL_S = 0.1
+CONSOLE = Console()
+
+
+def change(use_case: str, transition: Transition, wait: bool, **arguments: Any) -> int:
+    """Carry out a transition; returns the exit code of ``await_workers``."""
+    platform, found = PlatformResource(), load_use_case(use_case)
+    manifest = platform.deploy(found, transition, actor=getpass.getuser(), **arguments)
+    CONSOLE.print(_summary(manifest))
+    return await_workers(platform.layout, manifest) if wait else 0
+
+
+def change_without_registry(
+    use_case: str, transition: EmergencyChange, wait: bool, expected: DeploymentManifest, **arguments: Any
+) -> int:
+    """Carry out a transition that an outage of the registry must not delay; its aliases follow when it answers.
+
+    Args:
+        expected: manifest that the decision is about; one that was changed meanwhile is a ``TransitionConflict``.
+    """
+    platform, found = PlatformResource(), load_use_case(use_case)
+    manifest = platform.deploy_without_registry(
+        found, transition, actor=getpass.getuser(), expected_generation=expected.generation, **arguments
+    )
+    CONSOLE.print(_summary(manifest))
+    code = await_workers(platform.layout, manifest) if wait else 0
+    try:
+        platform.reconcile(found)
+    except RegistryError as error:
+        CONSOLE.print(
+            f"in force; run `shadow models reconcile` once the registry answers, its aliases are behind: {error}"
+        )
+    return code
+
+
+def await_workers(layout: Layout, manifest: DeploymentManifest) -> int:
+    """Print a table of the workers once all have loaded the manifest, one refused it, or the time is over.
+
+    Returns:
+        Exit code: 0 when every live worker answers with it, or none runs here; else 1.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    workers = _look(layout, manifest)
+    while not _is_decided(workers, manifest) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        workers = _look(layout, manifest)
+    if not workers:
+        CONSOLE.print("no worker runs on this machine; the next one to start loads it")
+        return 0
+    CONSOLE.print(_table(workers))
+    for worker in workers:
+        if worker.refusal:
+            CONSOLE.print(f"worker {worker.pid} refused: {worker.refusal}")
+    if _is_refused(workers) or not is_converged(workers, manifest.generation):
+        CONSOLE.print(
+            f"not every worker answers with generation {manifest.generation}; what it had goes on answering. "
+            "Undo the change, or see the service's log below SHADOW_HOME/serving"
+        )
+        return 1
+    return 0
+
+
+def _look(layout: Layout, manifest: DeploymentManifest) -> Sequence[WorkerState]:
+    return live_workers(layout, manifest.use_case, datetime.now(UTC))
+
+
+def _is_decided(workers: Sequence[WorkerState], manifest: DeploymentManifest) -> bool:
+    return _is_refused(workers) or is_converged(workers, manifest.generation)
+
+
+def _is_refused(workers: Sequence[WorkerState]) -> bool:
+    return any(worker.refusal is not None for worker in workers)
+
+
+def _summary(manifest: DeploymentManifest) -> str:
+    canary, until = manifest.canary, manifest.probation_until
+    parts = [
+        f"generation {manifest.generation} of {manifest.use_case}: champion is version {manifest.champion.version}"
+    ]
+    if until is not None:
+        parts.append(f"on probation until {until:%Y-%m-%d %H:%M:%S} UTC")
+    if canary is not None and canary.share > 0:
+        parts.append(f"canary is version {canary.model.version} with {canary.share:.1%}")
+    return ", ".join(parts)
+
+
+def _table(workers: Sequence[WorkerState]) -> Table:
+    table = Table("worker", "generation", "champion", "canary", "loaded at (UTC)", "refusal")
+    for worker in workers:
+        table.add_row(
+            str(worker.pid),
+            str(worker.generation),
+            worker.champion_version or "none",
+            worker.canary_version or "none",
+            f"{worker.loaded_at:%H:%M:%S}" if worker.loaded_at else "",
+            "yes" if worker.refusal else "",
+        )
+    return table

@@ -1,0 +1,30 @@
+"""Options that many commands of ``shadow`` share.
+
+Upstream: settings. Downstream: the files of commands. Imports nothing heavy, so that ``shadow --help`` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+
+def default_use_case() -> str:
+    """``SHADOW_USE_CASE`` if it is set, else the only use case that is installed, else the setting's default."""
+    from shadow_platform.settings import load_settings
+    from shadow_platform.use_cases import use_case_names
+
+    settings, installed = load_settings(), use_case_names()
+    is_chosen = "shadow_use_case" in settings.model_fields_set or len(installed) != 1
+    return settings.shadow_use_case if is_chosen else installed[0]
+
+
+UseCaseOption = Annotated[
+    str,
+    typer.Option("--use-case", "-u", default_factory=default_use_case, help="Name, or package.module:ATTRIBUTE."),
+]
+ReasonOption = Annotated[str, typer.Option(help="Why; stored in the audit trail.")]
+ShareOption = Annotated[float, typer.Option(help="Share of subjects it answers, above 0 and at most 1.")]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait/--no-wait", help="Wait, 30 s at most, until every worker here answers with it."),
+]
