@@ -25,8 +25,8 @@ import pandas as pd
 from feast import FeatureStore
 from feast.infra.key_encoding_utils import serialize_entity_key
 
-from bento.online import OnlineReader
-from bento.online_cache import OnlineCache
+from bento.answering.online import OnlineReader
+from bento.answering.online_cache import OnlineCache
 from shadow_platform.adapters.feature_store import FeastStore
 from shadow_platform.adapters.feature_store.online import entity_key
 from shadow_platform.contracts.layout import Layout

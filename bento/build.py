@@ -120,7 +120,7 @@ def _address(use_case: str) -> str:
 
 
 def _schema(address: str) -> str:
-    from bento.openapi import openapi_document
+    from bento.api.openapi import openapi_document
 
     max_batch_size = int(Settings.model_fields["max_batch_size"].default)
     return json.dumps(openapi_document(load_use_case(address), max_batch_size), indent=1, sort_keys=True) + "\n"

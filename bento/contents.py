@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from shadow_platform.contracts.errors import BundleError
 
-PROCESSES = ("bento.service", "bento.shadow", "bento.lane_child", "bento.guard", "bento.package")
+PROCESSES = ("bento.service", "bento.shadow", "bento.shadowing.lane_child", "bento.guard", "bento.package")
 """What is started from a Bento: the service, the shadow worker, the guard, the check of the package itself."""
 NAMED_IN_CONFIGURATION = ("shadow_platform.adapters.feature_store.sqlite",)
 """Modules that only a configuration file names (feature_store.yaml)."""

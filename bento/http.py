@@ -1,11 +1,12 @@
 """HTTP below the routes: bounded bodies, JSON with its limits, problem documents (RFC 9457), request ids, answers.
 
-Upstream: callers. Downstream: ``bento.app``. Knows nothing of models or use cases.
+Upstream: callers. Downstream: ``bento.api.app``. Knows nothing of models or use cases.
 """
 
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -215,8 +216,7 @@ def _parse_leniently(body: bytes, error: orjson.JSONDecodeError | None) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
         raise RequestError([{"field": name[:80], "message": "is given more than once"} for name in twice])
     return value
 

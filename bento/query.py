@@ -1,6 +1,6 @@
 """Query parameters of the reading routes: how each is written, and what a caller is told otherwise.
 
-The patterns stand in the OpenAPI document too. Upstream: query strings. Downstream: ``bento.app``, the views.
+The patterns stand in the OpenAPI document too. Upstream: query strings. Downstream: ``bento.api.app``, the views.
 """
 
 import re

@@ -29,7 +29,7 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
-from bento.access import require_tokens
+from bento.api.access import require_tokens
 from bento.orphan import SUPERVISOR_VARIABLE
 from bento.package import import_path
 from bento.stopping import StopEvent
@@ -58,7 +58,8 @@ class Child:
     """One supervised process.
 
     Attributes:
-        may_start: asked before a restart; a new server waits until the orphans of a killed one gave its port back.
+        may_start: asked before a restart; a new server waits until the orphans of a killed one gave its port back, the
+            shadow worker until the server listens: it empties the folder of their metrics before.
     """
 
     name: str
@@ -172,11 +173,13 @@ class RunningService:
 
     def look_after(self) -> None:
         """Restart what died, until the context ends; the shadow worker follows a new server, whose metrics it joins."""
+        has_new_server = False
         while not self._stopped.wait(0.1):
-            has_new_server = self.children[0].look_after()
+            has_new_server |= self.children[0].look_after()
             for child in self.children[1:]:
-                if has_new_server and child.name == SHADOW:
+                if has_new_server and child.name == SHADOW and child.may_start():
                     child.signal_end()
+                    has_new_server = False
                 child.look_after()
 
     def stop(self) -> None:
@@ -284,11 +287,12 @@ def _as_environment(settings: Settings) -> dict[str, str]:
 
 def _children(environment: dict[str, str], host: str, port: int, output: Path, beside: Sequence[str]) -> list[Child]:
     metrics = {"PROMETHEUS_MULTIPROC_DIR": str(Path(environment["BENTOML_HOME"]) / "prometheus_multiproc_dir")}
+    is_free = partial(port_is_free, host, port)
+    shadow = [sys.executable, "-m", "bento.shadow"]
     known = {
-        SHADOW: Child(SHADOW, [sys.executable, "-m", "bento.shadow"], {**environment, **metrics}, output),
+        SHADOW: Child(SHADOW, shadow, {**environment, **metrics}, output, may_start=lambda: not is_free()),
         GUARD: Child(GUARD, [sys.executable, "-m", "bento.guard"], environment, output),
     }
-    is_free = partial(port_is_free, host, port)
     server = Child(SERVER, _server_command(host, port), environment, output, may_start=is_free)
     return [server, *(known[name] for name in beside)]
 
@@ -309,7 +313,7 @@ def _wait_ready(service: RunningService, must_be_ready: bool) -> None:
         if server is None or server.poll() is not None:
             raise ServiceError(f"the service ended at its start:\n{_last_lines(service.output)}\nsee {service.output}")
         try:
-            answer = httpx.get(f"{service.url}/ready", timeout=5.0)
+            answer = httpx.get(f"{service.url}/ready", timeout=5.0, trust_env=False)
             if answer.status_code == 200 or not must_be_ready:
                 return
             document: dict[str, Any] = answer.json()

@@ -1,8 +1,8 @@
 """The BentoML service: mounts the application of the configured use case and opens one worker a process.
 
-``bentoml serve bento.service:ShadowPredictor``. Upstream: settings. Downstream: callers, through ``bento.app``.
+``bentoml serve bento.service:ShadowPredictor``. Upstream: settings. Downstream: callers, through ``bento.api.app``.
 BentoML's request spans cost about 40 % of a worker's time even when not sampled, and its traffic metrics about 18 %:
-requests of the contract go past the first unless an exporter is set; ``bento.metrics`` replaces the second.
+requests of the contract go past the first; ``bento.answering.metrics`` replaces the second.
 """
 
 import os
@@ -15,8 +15,8 @@ import bentoml
 from _bentoml_sdk import Service  # type: ignore[import-untyped]  # the class that bentoml.service makes
 from starlette.types import ASGIApp
 
-from bento.access import require_tokens, with_cors
-from bento.app import Shortcut, Site, build_app, build_endpoints
+from bento.api.access import require_tokens, with_cors
+from bento.api.app import Shortcut, Site, build_app, build_endpoints
 from bento.package import seed_from_package, with_packaged_use_case
 from bento.worker import Worker
 from shadow_platform.settings import load_settings
@@ -40,16 +40,15 @@ USE_CASE = load_use_case(SETTINGS.shadow_use_case)
 require_tokens(SETTINGS)
 SITE = Site()
 ENDPOINTS = build_endpoints(USE_CASE, SETTINGS, SITE)
-IS_TRACED = SETTINGS.otel_exporter_otlp_endpoint is not None
 
 
 class ContractService(Service[Any]):  # type: ignore[misc]
-    """A BentoML service whose contract routes are answered without its middlewares, unless requests are traced."""
+    """A BentoML service whose contract routes are answered without its middlewares."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """BentoML's application behind the shortcut, and behind the rules for browsers if there are any."""
         application: ASGIApp = super().to_asgi(is_main)
-        return with_cors(SETTINGS, application if IS_TRACED else Shortcut(ENDPOINTS, application))
+        return with_cors(SETTINGS, Shortcut(ENDPOINTS, application))
 
 
 @bentoml.asgi_app(build_app(ENDPOINTS, SITE), path="/")
@@ -58,7 +57,7 @@ class ContractService(Service[Any]):  # type: ignore[misc]
     service_class=ContractService,
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
-    tracing={} if IS_TRACED else {"excluded_urls": ".*"},
+    tracing={"excluded_urls": ".*"},
 )
 class ShadowPredictor:
     """Answers from the champion; see ``/docs``."""

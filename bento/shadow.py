@@ -2,8 +2,8 @@
 
 Run as ``python -m bento.shadow``; with ``--replay VERSION`` it scores a past period instead and ends. Belongs here:
 following the manifest. Does not belong here: what a comparison is (``domain.shadow``), following the log
-(``bento.lane``), scoring (``bento.scoring``), summaries. Upstream: manifest. Downstream: lanes, one process each for
-the challenger's model.
+(``bento.shadowing.lane``), scoring (``bento.shadowing.scoring``), summaries. Upstream: manifest. Downstream: lanes, one
+process each for the challenger's model.
 
 A challenger that hangs, leaks or crashes takes its own process with it and no more: never another challenger, and never
 a caller, since the worker runs at lower priority and touches nothing that an answer waits for.
@@ -21,13 +21,13 @@ from pathlib import Path
 
 import orjson
 
-from bento.lane import Lane
-from bento.lane_progress import left_behind
-from bento.models import ManifestFile
+from bento.answering.models import ManifestFile
 from bento.orphan import is_orphan
 from bento.package import seed_from_package, with_packaged_use_case
-from bento.replay import ReplayProgress, replay
-from bento.shadow_metrics import ShadowMetrics, forget_dead_processes
+from bento.shadowing.lane import Lane
+from bento.shadowing.lane_progress import left_behind
+from bento.shadowing.replay import ReplayProgress, replay
+from bento.shadowing.shadow_metrics import ShadowMetrics, forget_dead_processes
 from bento.stopping import StopEvent
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
@@ -95,7 +95,8 @@ class ShadowWorker:
         retired = self._finish_left_behind(manifest) if self._retired is None else self._retired
         for key in self._lanes.keys() - wanted.keys():
             lane = self._lanes.pop(key)
-            lane.retire(manifest.written_at)
+            # Not the time of the swap alone: the lane has compared later lines of one worker, so of all workers.
+            lane.retire(max(manifest.written_at, datetime.now(UTC)))
             retired.append(lane)
             self._metrics.forget(key[0])
         self._retired = retired
@@ -109,12 +110,13 @@ class ShadowWorker:
 
     def _finish_left_behind(self, manifest: DeploymentManifest) -> list[Lane]:
         """Lanes of challengers that left the shadow while no worker ran: they compare what they were still due."""
-        deployed = {model.version for model in manifest.challengers}
+        deployed = {model.version: model.since for model in manifest.challengers}
         lanes = []
         for progress in left_behind(self._layout, self._use_case):
-            if progress.deployed.version not in deployed:
+            again_since = deployed.get(progress.deployed.version)
+            if again_since != progress.deployed.since:
                 lane = self._lane_of(progress.deployed)
-                lane.retire(progress.until or manifest.written_at)
+                lane.retire(progress.until or again_since or manifest.written_at)
                 lane.start()
                 lanes.append(lane)
         return lanes

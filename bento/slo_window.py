@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 
 from shadow_platform.adapters.log import FileLogSource, decode_failure, decode_prediction
@@ -40,11 +41,17 @@ class Window:
         """Take up one request."""
         self._requests.append((at_s, latency_ms))
 
-    def latest(self, now_s: float) -> list[float | None]:
-        """Requests of the last ``span_s`` seconds, oldest first."""
-        while self._requests and self._requests[0][0] < now_s - self._span_s:
-            self._requests.popleft()
-        return [latency for _, latency in self._requests]
+    def latest(self, now_s: float, min_requests: int) -> list[float | None]:
+        """Requests of the last ``span_s`` seconds, oldest first; of fewer than ``min_requests``, that many latest.
+
+        A model so slow that a span never holds enough of its requests would else be the safest of all.
+        """
+        # The segments of several workers are read one after another.
+        requests = sorted(self._requests, key=itemgetter(0))
+        n_recent = sum(at_s >= now_s - self._span_s for at_s, _ in requests)
+        requests = requests[-max(n_recent, min_requests) :]
+        self._requests = deque(requests, maxlen=MAX_REQUESTS)
+        return [latency for _, latency in requests]
 
 
 class LogTail:
@@ -70,7 +77,7 @@ class LogTail:
 
 
 class SloWindow:
-    """Requests since a deployment was put into force, at most ``span_s`` seconds old.
+    """Calls since a deployment was put into force, at most ``span_s`` seconds old as far as there are enough.
 
     Args:
         canary: in force; ``None`` when the champion answers everyone.
@@ -93,6 +100,7 @@ class SloWindow:
         self._predictions = LogTail(layout.log("predictions", manifest.use_case), span_s)
         self._failures = LogTail(layout.log("failures", manifest.use_case), span_s)
         self.n_unreadable = 0
+        self._last_call: tuple[str, str, float] | None = None
         self._is_rebuilding = True
         self.follow()
         self._is_rebuilding = False
@@ -108,15 +116,18 @@ class SloWindow:
 
     def verdicts(self, objectives: Objectives) -> tuple[SloVerdict, SloVerdict]:
         """Of the canary, and of the champion."""
-        now_s = self._clock()
-        canary, champion = (judge(window.latest(now_s), objectives) for window in (self._canary, self._champion))
+        now_s, n = self._clock(), objectives.min_requests
+        canary, champion = (judge(kept.latest(now_s, n), objectives) for kept in (self._canary, self._champion))
         return canary, champion
 
     def _predicted(self, payload: bytes) -> None:
+        """The rows of a batch carry the latency of their call, to the last digit: one slow call is one slow request."""
         record = decode_prediction(payload)
         at_s = self._arrived_at(record.logged_at)
-        if at_s is None:
+        call = (record.variant, record.logged_at, record.latency_ms)
+        if at_s is None or (call == self._last_call and not record.is_fallback):
             return
+        self._last_call = call
         if record.variant == "canary":
             if record.model_version == self._canary_version:
                 self._canary.add(at_s, float(record.latency_ms))
@@ -140,7 +151,7 @@ class SloWindow:
             return self._clock()
         at = datetime.fromisoformat(logged_at)
         age_s = (datetime.now(UTC) - at).total_seconds()
-        return self._clock() - max(0.0, age_s) if at >= self._in_force_at else None
+        return self._clock() - max(0.0, age_s) if at > self._in_force_at else None
 
 
 def _modified_at(path: Path) -> float:

@@ -1,35 +1,37 @@
 """One serving worker: opens what it answers with, and looks after it beside the requests.
 
 Belongs here: the life of a worker process (open, follow the manifest, flush the log, leave when its parents are gone).
-Does not belong here: answering (``bento.predictor``). Upstream: settings, use case. Downstream: ``bento.service``.
+Does not belong here: answering (``bento.answering.predictor``). Upstream: settings, use case. Downstream:
+``bento.service``.
 """
 
 import gc
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from typing import Any
 
 import psutil
 
-from bento.answer_store import AnswerStore
-from bento.explain import Explainer
-from bento.failures import FailureLog
-from bento.features import RequestFeatures
-from bento.idempotency import AnswerCache, SharedAnswers
-from bento.metric_files import reserve_metric_files
-from bento.metrics import ServiceMetrics, exposition
-from bento.models import ModelWatcher
-from bento.monitoring import MonitoringView
-from bento.online import OnlineReader
-from bento.online_cache import OnlineCache
+from bento.answering.answer_store import AnswerStore
+from bento.answering.failures import FailureLog
+from bento.answering.features import RequestFeatures
+from bento.answering.idempotency import AnswerCache, SharedAnswers
+from bento.answering.metric_files import reserve_metric_files
+from bento.answering.metrics import ServiceMetrics, exposition
+from bento.answering.models import ModelWatcher
+from bento.answering.monitoring import MonitoringView
+from bento.answering.online import OnlineReader
+from bento.answering.online_cache import OnlineCache
+from bento.answering.predictor import Predictor, PredictorOptions
+from bento.answering.variants import VariantScorer
+from bento.answering.worker_states import WorkerReport
+from bento.explaining.explain import Explainer
 from bento.orphan import is_orphan
-from bento.predictor import Predictor, PredictorOptions
-from bento.shadow_view import ShadowView
-from bento.variants import VariantScorer
-from bento.worker_states import WorkerReport
+from bento.shadowing.shadow_view import ShadowView
 from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.ports import OnlineFeatures
@@ -43,12 +45,14 @@ TICK_S = 0.2
 SLOW_TICK_S = 1.0
 RETRY_S = 5.0
 STOP_TIMEOUT_S = 5.0
+SWITCH_INTERVAL_S = 0.0005
+"""Python lets a thread run for 5 ms before another's turn; a request must not wait so long for housekeeping."""
 GC_THRESHOLDS = (100_000, 50, 100)
 """A full collection in a busy worker was the p99 (70 ms against 11): freeze what start-up made, collect rarely."""
 
 
 class Worker:
-    """What ``bento.app`` answers from. ``start`` opens it; until then, and until a model is there, it is not ready."""
+    """What the routes answer from. ``start`` opens it; until then, and until a model is there, it is not ready."""
 
     def __init__(self, settings: Settings, use_case: UseCase) -> None:
         self.settings = settings
@@ -96,6 +100,7 @@ class Worker:
         self.check_log()
         reserve_metric_files()
         calm_gc()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread.start()
 
     def stop(self) -> None:

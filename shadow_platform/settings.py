@@ -46,15 +46,17 @@ class Settings(BaseSettings):
     )
     slo_p95_ms: float = Field(200.0, gt=0, description="95 % of answers must be faster, milliseconds")
     slo_error_rate: float = Field(0.01, ge=0, le=1, description="tolerated share of failed requests")
-    slo_window_seconds: float = Field(60.0, gt=0, description="span of traffic a breach is judged on, seconds")
-    slo_min_requests: int = Field(200, gt=0, description="requests within the span before a breach is judged")
+    slo_window_seconds: float = Field(
+        60.0, gt=0, description="span of traffic a breach is judged on, seconds; longer where it holds too few requests"
+    )
+    slo_min_requests: int = Field(200, gt=0, description="requests of a model before a breach is judged")
     slo_probation_seconds: float = Field(
         3600.0, ge=0, description="span after a promotion in which a breach brings the previous champion back, seconds"
     )
     kafka_bootstrap_servers: str | None = Field(None, description="host:port list; unset: no stream")
     redis_url: str | None = Field(None, description="online store; unset: SQLite")
     postgres_url: str | None = Field(None, description="registries; unset: SQLite")
-    otel_exporter_otlp_endpoint: str | None = Field(None, description="traces; unset: off")
+    otel_exporter_otlp_endpoint: str | None = Field(None, description="traces; read and not used yet")
     drift_reference_path: Path | None = Field(None, description="file used as drift reference by `shadow drift`")
     drift_current_path: Path | None = Field(None, description="file used as current window by `shadow drift`")
     dagster_executor: Literal["in_process", "multiprocess"] = Field(

@@ -23,8 +23,8 @@ from typing import Any
 import uvloop
 from starlette.types import ASGIApp
 
-import bento.app
-import bento.predictor
+import bento.answering.predictor
+import bento.api.app
 from benchmarks.serving.load import Contender, alternate, write_script
 from benchmarks.serving.models import ONLINE, REQUEST
 from benchmarks.serving.peers import running_peer
@@ -138,12 +138,12 @@ def _under_load(platform: Platform, folder: Path, effort: Effort) -> tuple[list[
 async def _steps(
     settings: Settings, use_case: UseCase, bodies: list[bytes], rounds: int
 ) -> tuple[dict[str, list[float]], list[float]]:
-    worker, site = Worker(settings, use_case), bento.app.Site()
+    worker, site = Worker(settings, use_case), bento.api.app.Site()
     worker.start()
     try:
         await _until_ready(worker)
         site.worker = worker
-        endpoint = bento.app.build_endpoints(use_case, settings, site)["/predict"]
+        endpoint = bento.api.app.build_endpoints(use_case, settings, site)["/predict"]
         await _answer_all(endpoint, bodies)
         alone = [await _answer_all(endpoint, bodies) for _ in range(rounds)]
         stopwatch, watched = _watched(worker, endpoint)
@@ -158,21 +158,21 @@ async def _steps(
     return steps, alone
 
 
-def _watched(worker: Worker, endpoint: bento.app.Endpoint) -> tuple[Stopwatch, ASGIApp]:
+def _watched(worker: Worker, endpoint: bento.api.app.Endpoint) -> tuple[Stopwatch, ASGIApp]:
     """A stopwatch around the steps of an answer, by the names that the service gives them, and around the endpoint."""
     if worker.models.current is None:
         raise RuntimeError(worker.models.reason)
     bundle, stopwatch = worker.models.current.champion.bundle, Stopwatch()
     for step, owner, name in (
-        ("read the body", bento.app, "read_body"),
-        ("parse JSON", bento.predictor, "parse_json"),
+        ("read the body", bento.api.app, "read_body"),
+        ("parse JSON", bento.answering.predictor, "parse_json"),
         ("validate", worker.contract, "parse"),
         ("features", worker.features, "serve"),
         ("encode", bundle, "encode"),
         ("ONNX and calibration", bundle, "predict"),
-        ("build the record", bento.predictor, "build_record"),
+        ("build the record", bento.answering.predictor, "build_record"),
         ("append to the log", worker.sink, "append"),
-        ("build the answer", bento.predictor, "build_answer"),
+        ("build the answer", bento.answering.predictor, "build_answer"),
         ("metrics", worker.metrics, "count_prediction"),
         ("rest of the predictor: ids, times, choice of model, dump", worker.predictor, "answer"),
     ):

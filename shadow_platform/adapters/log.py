@@ -12,12 +12,14 @@ No reader trusts that clock: one that steps back, or a process that slept, appen
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -207,22 +209,32 @@ class FileLogSource:
         return dict(self._unreadable)
 
     def read(self, after: Mapping[str, int], limit: int | None = None) -> Iterator[LoggedLine]:
-        """Complete lines behind ``after`` (segment -> byte offset already consumed), without their line ends."""
-        left = limit
-        for segment, size in self.segments():
-            start = after.get(segment, 0)
-            if size <= start or self._torn.get(segment) == (start, size):
-                continue
-            is_torn = True
-            for line in self._lines(segment, start):
-                is_torn = False
-                if left is not None:
+        """Complete lines behind ``after`` (segment -> byte offset already consumed), without their line ends.
+
+        A limit is shared by the segments of an hour, so that the lines of one worker never wait for those of another.
+        """
+        left = sys.maxsize if limit is None else limit
+        for _, hour in groupby(self.segments(), key=lambda found: found[0].rpartition("/")[0]):
+            sizes = {segment: size for segment, size in hour if self._has_news(segment, after.get(segment, 0), size)}
+            starts = {segment: after.get(segment, 0) for segment in sizes}
+            while starts and left:
+                share = max(1, left // len(starts))
+                for segment, start in list(starts.items()):
+                    wanted, n = min(share, left), 0
+                    for line in islice(self._lines(segment, start), wanted):
+                        n += 1
+                        starts[segment] = line.offset.end
+                        yield line
+                    left -= n
                     if left == 0:
                         return
-                    left -= 1
-                yield line
-            if is_torn and segment not in self._unreadable:
-                self._torn[segment] = (start, size)
+                    if n < wanted:
+                        del starts[segment]
+                    if n == 0 and segment not in self._unreadable:
+                        self._torn[segment] = (start, sizes[segment])
+
+    def _has_news(self, segment: str, start: int, size: int) -> bool:
+        return size > start and self._torn.get(segment) != (start, size)
 
     def tail(self, limit: int) -> list[bytes]:
         """The last ``limit`` complete lines, newest last; lines of parallel segments stay together."""

@@ -11,6 +11,7 @@ from rich.table import Table
 from bento.guard import canary_in_force, objectives_of
 from bento.slo_window import SloWindow
 from shadow_platform.adapters.deployment import is_registry_behind
+from shadow_platform.adapters.deployment.worker_states import live_workers
 from shadow_platform.cli.deploying import change, change_without_registry
 from shadow_platform.contracts.deployment import Canary, DeploymentManifest
 from shadow_platform.contracts.errors import RegistryError
@@ -36,7 +37,10 @@ def stop_canary(use_case: str, reason: str, wait: bool) -> int:
     manifest, settings = _deployed(use_case)
     canary = canary_in_force(manifest, settings)
     if canary is None:
-        raise RegistryError(f"no canary of {manifest.use_case} answers; {_last(manifest)}start one first")
+        raise RegistryError(
+            f"no canary of {manifest.use_case} answers; {_by_split(manifest, settings) or _last(manifest)}"
+            "start one first"
+        )
     return change_without_registry(use_case, "halt_canary", wait, manifest, canary=canary, reason=reason)
 
 
@@ -62,7 +66,8 @@ def show_status(use_case: str) -> None:
 def _remarks(manifest: DeploymentManifest, canary: Canary | None, settings: Settings) -> list[str]:
     lines = [f"requests since {manifest.written_at:%Y-%m-%d %H:%M:%S} UTC, at most {settings.slo_window_seconds:g} s"]
     if canary is None:
-        lines.append(f"no canary answers; {_last(manifest)}".rstrip("; "))
+        split = _by_split(manifest, settings)
+        lines.append(split.rstrip("; ") if split else f"no canary answers; {_last(manifest)}".rstrip("; "))
     elif manifest.canary is None:
         lines.append("the canary is in force by CANARY_SPLIT")
     left_s = (manifest.probation_until - datetime.now(UTC)).total_seconds() if manifest.probation_until else 0.0
@@ -71,6 +76,15 @@ def _remarks(manifest: DeploymentManifest, canary: Canary | None, settings: Sett
     if is_registry_behind(settings.layout, manifest.use_case):
         lines.append("the registry's aliases still have to follow; run `shadow models reconcile` once it answers")
     return lines
+
+
+def _by_split(manifest: DeploymentManifest, settings: Settings) -> str:
+    """What the workers answer with although neither the manifest nor these settings know of a canary."""
+    workers = live_workers(settings.layout, manifest.use_case, datetime.now(UTC))
+    versions = sorted({worker.canary_version for worker in workers if worker.canary_version})
+    if not versions:
+        return ""
+    return f"but workers answer with canary {', '.join(versions)}: set CANARY_SPLIT as the service has it; "
 
 
 def _last(manifest: DeploymentManifest) -> str:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bento.access import SHADOW_READ, authorization
+from bento.api.access import SHADOW_READ, authorization
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.cli.closing import closing_table
 from shadow_platform.cli.runs import partition_range, prepare_dagster_home, run_job
@@ -198,7 +198,7 @@ def _reader() -> dict[str, str]:
 def _wait_for_shadow(url: str) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        comparison = httpx.get(f"{url}/shadow/comparison", headers=_reader()).json()
+        comparison = httpx.get(f"{url}/shadow/comparison", headers=_reader(), trust_env=False).json()
         if all(entry["lag_records"] == 0 for entry in comparison["challengers"]):
             return
         time.sleep(0.2)
@@ -254,7 +254,7 @@ def _wait_for_champion(demo: Demo, url: str) -> None:
     expected = manifest.champion.version if manifest else None
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if httpx.get(f"{url}/model", headers=_reader()).json()["champion"]["version"] == expected:
+        if httpx.get(f"{url}/model", headers=_reader(), trust_env=False).json()["champion"]["version"] == expected:
             return
         time.sleep(0.2)
     raise ShadowPlatformError(f"the service at {url} does not answer with version {expected} after 30 s")

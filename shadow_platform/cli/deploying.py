@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -63,10 +64,10 @@ def await_workers(layout: Layout, manifest: DeploymentManifest) -> int:
         Exit code: 0 when every live worker answers with it, or none runs here; else 1.
     """
     deadline = time.monotonic() + TIMEOUT_S
-    workers = _look(layout, manifest)
+    workers = _look(layout, manifest, ())
     while not _is_decided(workers, manifest) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-        workers = _look(layout, manifest)
+        workers = _look(layout, manifest, workers)
     if not workers:
         CONSOLE.print("no worker runs on this machine; the next one to start loads it")
         return 0
@@ -83,8 +84,11 @@ def await_workers(layout: Layout, manifest: DeploymentManifest) -> int:
     return 0
 
 
-def _look(layout: Layout, manifest: DeploymentManifest) -> Sequence[WorkerState]:
-    return live_workers(layout, manifest.use_case, datetime.now(UTC))
+def _look(layout: Layout, manifest: DeploymentManifest, before: Sequence[WorkerState]) -> Sequence[WorkerState]:
+    """What the workers say; one that was there and is silent while it loads counts with what it said last."""
+    found = live_workers(layout, manifest.use_case, datetime.now(UTC))
+    pids = {worker.pid for worker in found}
+    return [*found, *(worker for worker in before if worker.pid not in pids and psutil.pid_exists(worker.pid))]
 
 
 def _is_decided(workers: Sequence[WorkerState], manifest: DeploymentManifest) -> bool:

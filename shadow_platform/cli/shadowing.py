@@ -127,7 +127,7 @@ def _progress(lines: Iterable[str], other: list[str]) -> Iterator[dict[str, Any]
 
 
 def _summaries(use_case: str, window: str) -> list[dict[str, Any]]:
-    from bento.shadow_view import ShadowView
+    from bento.shadowing.shadow_view import ShadowView
     from shadow_platform.resources import PlatformResource
     from shadow_platform.use_cases import load_use_case
 

@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 import pandas as pd
 
-from bento.access import PREDICT, authorization
+from bento.api.access import PREDICT, authorization
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.use_case import UseCase

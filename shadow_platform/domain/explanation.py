@@ -1,8 +1,9 @@
 """Why one probability is what it is: how far each feature moved it away from the usual one (Shapley values).
 
 Belongs here: one attribution along one order of the features, means of attributions, choosing the largest. Does not
-belong here: which orders, how many, for how long (``bento.explain_process``), encoding and scoring. Pure: the model is
-a function, the order an argument. Upstream: bento (a row, background rows). Downstream: the answer of POST /explain.
+belong here: which orders, how many, for how long (``bento.explaining.explain_process``), encoding and scoring. Pure:
+the model is a function, the order an argument. Upstream: bento (a row, background rows). Downstream: the answer of POST
+/explain.
 """
 
 from collections.abc import Callable, Sequence

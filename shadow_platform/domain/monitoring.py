@@ -1,7 +1,7 @@
 """What the requests of a window looked like: scores, features, failures, and how many labels are due.
 
 Belongs here: the summary behind ``GET /monitoring/stats``, from what serving logged alone. Does not belong here:
-tailing the logs (``bento.monitoring``), drift against a reference (``domain.drift``), true performance
+tailing the logs (``bento.answering.monitoring``), drift against a reference (``domain.drift``), true performance
 (``domain.labels``). Pure: takes the time. Upstream: prediction and failure records. Downstream: the service.
 """
 

@@ -2,7 +2,7 @@
 
 Belongs here: comparing a challenger's number with a logged prediction, the rules by which a prediction is dropped (lag,
 sampling, an open circuit), and the summary of recent records. Does not belong here: tailing, scoring, appending
-(``bento.lane``), and the hourly tables (``domain.comparison``). Pure: takes the time.
+(``bento.shadowing.lane``), and the hourly tables (``domain.comparison``). Pure: takes the time.
 Upstream: prediction records and challenger probabilities. Downstream: the shadow log, ``GET /shadow/*``.
 """
 

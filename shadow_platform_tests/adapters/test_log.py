@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,27 @@ def test_limit_bounds_the_lines_of_one_read(log: tuple[Any, Any]) -> None:
     sink.append_many([{"n": n} for n in range(5)])
     assert len(payloads(source, limit=3)) == 3
     assert payloads(source, limit=0) == []
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 60))
+def test_a_limit_is_shared_by_the_segments_and_each_line_is_met_once_in_order(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], limit: int
+) -> None:
+    root = tmp_path_factory.mktemp("shared")
+    for worker, size in enumerate(sizes):
+        sink = FileLogSink(root, clock=lambda: NOON)
+        sink.append_many([{"worker": worker, "n": n} for n in range(size)])
+        sink.close()
+    source, after, met = FileLogSource(root), dict[str, int](), list[Any]()
+    while lines := list(source.read(after, limit)):
+        if not met:
+            first = Counter(json.loads(line.payload)["worker"] for line in lines)
+            assert all(first[worker] >= min(size, limit // len(sizes)) for worker, size in enumerate(sizes))
+        assert len(lines) == min(limit, sum(sizes) - len(met))
+        met += [json.loads(line.payload) for line in lines]
+        after |= {line.offset.segment: line.offset.end for line in lines}
+    for worker, size in enumerate(sizes):
+        assert [row["n"] for row in met if row["worker"] == worker] == list(range(size))
 
 
 def test_appending_goes_on_after_close(log: tuple[Any, Any]) -> None:

@@ -60,7 +60,9 @@ def test_what_a_worker_says_is_read_as_it_was_said_until_it_takes_it_back(layout
     assert live_workers(layout, "shop", NOW) == []
 
 
-def test_a_worker_that_ended_or_fell_silent_is_not_live(layout: Layout, zombie: int) -> None:
+def test_a_worker_that_ended_is_not_live_nor_a_silent_one_whose_process_id_is_another_s(
+    layout: Layout, zombie: int
+) -> None:
     write_worker_state(layout, "shop", told(OWN, age_s=STALE_AFTER_S - 1))
     write_worker_state(layout, "shop", told(OTHER, age_s=STALE_AFTER_S + 1))
     write_worker_state(layout, "shop", told(zombie))
@@ -86,3 +88,14 @@ def test_workers_have_converged_when_every_live_one_has_the_generation_or_a_late
     assert not converged(layout, "shop", 7, NOW)
     write_worker_state(layout, "shop", told(OTHER, generation=None, age_s=STALE_AFTER_S + 1))
     assert converged(layout, "shop", 7, NOW)
+
+
+def test_a_worker_that_is_silent_and_runs_holds_convergence_up_until_it_ends(layout: Layout) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as hanging:
+        said_at = datetime.now(UTC)
+        write_worker_state(layout, "shop", told(hanging.pid, generation=6).model_copy(update={"seen_at": said_at}))
+        later = said_at + timedelta(hours=1)
+        assert converged(layout, "shop", 6, later)
+        assert not converged(layout, "shop", 7, later)
+        hanging.kill()
+    assert converged(layout, "shop", 7, later)

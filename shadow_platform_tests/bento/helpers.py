@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bento.offsets import shadow_root
+from bento.shadowing.offsets import shadow_root
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.adapters.log import FileLogSource, decode_prediction, decode_shadow
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest

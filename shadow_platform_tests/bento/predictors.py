@@ -12,13 +12,13 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry
 
-from bento.failures import FailureLog
-from bento.features import RequestFeatures
-from bento.idempotency import AnswerCache
-from bento.metrics import ServiceMetrics
-from bento.models import ModelWatcher
-from bento.predictor import Predictor, PredictorOptions, RequestHeaders
-from bento.variants import VariantScorer
+from bento.answering.failures import FailureLog
+from bento.answering.features import RequestFeatures
+from bento.answering.idempotency import AnswerCache
+from bento.answering.metrics import ServiceMetrics
+from bento.answering.models import ModelWatcher
+from bento.answering.predictor import Predictor, PredictorOptions, RequestHeaders
+from bento.answering.variants import VariantScorer
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.adapters.log import decode_prediction
 from shadow_platform.contracts.deployment import Canary

@@ -35,7 +35,7 @@ class RegisteredShop:
         experiment = self.registry._client.get_experiment_by_name(self.registry.experiment(USE_CASE))
         assert experiment is not None
         run_id = self.registry._client.create_run(experiment.experiment_id).info.run_id
-        for make in (line_bundle, lambda parent: slow_bundle(parent, n_rounds=15_000), raising_bundle):
+        for make in (line_bundle, lambda parent: slow_bundle(parent, n_rounds=100_000), raising_bundle):
             self.registry.register(USE_CASE, self.layout.bundles / make(self.layout.bundles), run_id, {})
         self.change("deploy_initial", version=GOOD)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from bento.lane import Lane
-from bento.lane_progress import read_progress
-from bento.shadow_metrics import ShadowMetrics
+from bento.shadowing.lane import Lane
+from bento.shadowing.lane_progress import read_progress
+from bento.shadowing.shadow_metrics import ShadowMetrics
 from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.contracts.deployment import DeployedModel
 from shadow_platform.contracts.layout import Layout

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from bento.access import PREDICT, SCOPES, SHADOW_READ, Access, authorization, require_tokens, with_cors
+from bento.api.access import PREDICT, SCOPES, SHADOW_READ, Access, authorization, require_tokens, with_cors
 from bento.http import ProblemError
 from shadow_platform.contracts.errors import SettingsError
 from shadow_platform.settings import Settings

@@ -88,6 +88,7 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
     }
     rooms = (
         r"bento/(?!build|contents|serve\b)\w+",
+        r"bento/(api|answering|explaining|shadowing)/\w+",
         r"feature_repo/(__init__|declarations)",
         r"shadow_platform/(__init__|settings|contracts/\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
         r"shadow_platform/adapters/(bundle|log|deployment/\w+|feature_store/\w+)",
@@ -95,7 +96,8 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
         r"shadow_platform_tests/(__init__|tiny)",
     )
     assert {name for name in modules if not re.fullmatch(rf"({'|'.join(rooms)})\.py", name)} == set()
-    assert {f"bento/{name}.py" for name in ("service", "shadow", "guard", "explain_process", "lane_child")} <= modules
+    started = ("service", "shadow", "guard", "explaining/explain_process", "shadowing/lane_child")
+    assert {f"bento/{name}.py" for name in started} <= modules
     assert read_manifest(source / "packaged" / "serving" / "tiny.json") == made.manifest
     assert "/predict" in json.loads((source / "packaged" / "openapi.json").read_text())["paths"]
     beside = {name for name in files(made.folder) if not name.startswith("src/")}
@@ -137,7 +139,7 @@ def test_the_content_hash_depends_on_names_and_contents_alone(tmp_path: Path) ->
     elsewhere = Layout(tmp_path / "elsewhere")
     stage(other, elsewhere, deployed(elsewhere, slope=0.04), TINY)
     assert tree_hash(other) != tree_hash(first)
-    (again / "bento" / "app.py").rename(again / "bento" / "apps.py")
+    (again / "bento" / "worker.py").rename(again / "bento" / "workers.py")
     assert tree_hash(again) != tree_hash(first)
 
 
@@ -180,8 +182,8 @@ def test_a_bento_that_lacks_code_or_holds_an_altered_bundle_fails_its_check(made
         verify_bento(copy, content_hash(copy))
     model.write_bytes(kept)
     shutil.rmtree(copy / "src" / "feature_repo")
-    (copy / "src" / "bento" / "explain.py").unlink()
-    with pytest.raises(BundleError, match=r"fails its check: [^$]*bento\.explain"):
+    (copy / "src" / "bento" / "explaining" / "explain.py").unlink()
+    with pytest.raises(BundleError, match=r"fails its check: [^$]*bento\.explaining\.explain"):
         verify_bento(copy, content_hash(copy))
 
 

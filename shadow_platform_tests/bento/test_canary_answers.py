@@ -2,11 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bento.answering.variants import MAX_CANARY_CALLS
 from bento.http import ProblemError
 from shadow_platform.domain.canary import variant_of
 from shadow_platform_tests.bento.bundles import (
@@ -110,6 +113,77 @@ def test_a_canary_that_hangs_is_given_up_and_asked_again(tmp_path: Path) -> None
         "no answer within 1000 ms",
         "an earlier call has not returned",
     }
+
+
+class Gate:
+    """What a canary's calls wait for."""
+
+    def __init__(self) -> None:
+        self.n_entered = 0
+        self.is_open = threading.Event()
+
+    def before_canary_of(self, found: OneWorker) -> None:
+        assert found.models.current is not None
+        assert found.models.current.canary is not None
+        bundle = found.models.current.canary.model.bundle
+        predict = bundle.predict
+
+        def wait_and_predict(*arguments: Any) -> Any:
+            self.n_entered += 1
+            self.is_open.wait()
+            return predict(*arguments)
+
+        bundle.predict = wait_and_predict  # type: ignore[method-assign, assignment]
+
+    async def entered(self) -> None:
+        while not self.n_entered:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Opened at the end, so that no thread is left behind."""
+    found = Gate()
+    yield found
+    found.is_open.set()
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_hanging_canary_costs_nobody_time_once_one_request_gave_it_up(
+    leaves: bool, gate: Gate, tmp_path: Path
+) -> None:
+    found = worker(tmp_path, steep, share=1.0, canary_timeout_s=0.2)
+    gate.before_canary_of(found)
+
+    async def ask() -> None:
+        first = asyncio.create_task(found.answer(BODIES[0]))
+        await gate.entered()
+        second = asyncio.create_task(found.answer(BODIES[1]))
+        await asyncio.sleep(0)
+        if leaves:
+            first.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+        for body in BODIES[2:5]:
+            await found.answer(body)
+
+    asyncio.run(ask())
+    given_up = ["no answer within 200 ms"] * (1 if leaves else 2)
+    assert [failure["detail"] for failure in found.failed()] == [*given_up, *["an earlier call has not returned"] * 3]
+
+
+def test_only_so_many_requests_wait_for_a_canary(gate: Gate, tmp_path: Path) -> None:
+    found = worker(tmp_path, steep, share=1.0)
+    gate.before_canary_of(found)
+
+    async def ask() -> list[dict[str, Any]]:
+        calls = [asyncio.create_task(found.answer(body)) for body in BODIES[: MAX_CANARY_CALLS + 5]]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        gate.is_open.set()
+        return await asyncio.gather(*calls)
+
+    answers = asyncio.run(ask())
+    assert [answer["model_version"] for answer in answers] == ["2"] * MAX_CANARY_CALLS + ["1"] * 5
+    assert {failure["detail"] for failure in found.failed()} == {"an earlier call has not returned"}
 
 
 def test_nobody_waits_for_the_canary_but_its_own_subjects(tmp_path: Path) -> None:

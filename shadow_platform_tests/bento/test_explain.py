@@ -23,15 +23,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from prometheus_client import CollectorRegistry
 
-from bento.explain import MAX_WAITING, Explainer, ExplainProcess
-from bento.explain_process import N_BACKGROUND, READY, Explanations
-from bento.features import RequestFeatures
+from bento.answering.features import RequestFeatures
+from bento.answering.metrics import ServiceMetrics
+from bento.answering.models import ModelWatcher
+from bento.answering.online import OnlineReader
+from bento.answering.predictor import RequestHeaders
+from bento.explaining.explain import MAX_WAITING, Explainer, ExplainProcess
+from bento.explaining.explain_process import N_BACKGROUND, READY, Explanations
 from bento.http import ProblemError
-from bento.metrics import ServiceMetrics
-from bento.models import ModelWatcher
-from bento.online import OnlineReader
 from bento.package import import_path
-from bento.predictor import RequestHeaders
 from shadow_platform.adapters.bundle import Bundle, write_bundle
 from shadow_platform.contracts.bundle import NumericInput
 from shadow_platform.contracts.layout import Layout
@@ -289,7 +289,7 @@ def test_a_request_beyond_the_short_queue_is_told_when_to_come_back(tmp_path: Pa
 
 WORKER = """
 import sys, time
-from bento.explain import ExplainProcess
+from bento.explaining.explain import ExplainProcess
 process = ExplainProcess()
 values = {"cart_value": 20.0, "channel": "mail"}
 process.ask({"bundle": sys.argv[1], "values": values}, time.monotonic() + 60)
@@ -313,7 +313,7 @@ def test_the_process_ends_with_its_worker_even_when_both_are_in_the_middle_of_a_
 
 
 def test_a_process_nobody_asks_gives_its_memory_back() -> None:
-    script = "import bento.explain_process as own; own.IDLE_S = 0.0; own.main(['0'])"
+    script = "import bento.explaining.explain_process as own; own.IDLE_S = 0.0; own.main(['0'])"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}
     command = [sys.executable, "-c", script]
     ours, theirs = Pipe()

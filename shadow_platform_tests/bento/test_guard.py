@@ -1,6 +1,7 @@
 """The guard acts once, on certain breaches of what serves now, whatever its logs, its clock and its disk do."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from shadow_platform.adapters.log import FileLogSink, FileLogSource
 from shadow_platform.contracts.deployment import Canary, DeployedModel, DeploymentManifest
 from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.records import FailureRecord, PredictionRecord
+from shadow_platform.contracts.verdicts import Outcome
 from shadow_platform.domain.serving import rfc3339
 from shadow_platform_tests.bento.helpers import USE_CASE, settings_at
 
@@ -52,7 +54,9 @@ class Home:
         )
         write_manifest(self.layout.manifest(USE_CASE), manifest.model_copy(update=parts))
 
-    def answer(self, n: int, latency_ms: float = FAST_MS, at: datetime | None = None, **parts: Any) -> None:
+    def answer(
+        self, n: int, latency_ms: float = FAST_MS, at: datetime | None = None, *, is_batch: bool = False, **parts: Any
+    ) -> None:
         record = PredictionRecord(
             request_id="r",
             use_case=USE_CASE,
@@ -73,7 +77,8 @@ class Home:
             latency_ms=latency_ms,
             **parts,
         )
-        self.predictions.append_many([record] * n)
+        step_ms = 0.0 if is_batch else 1e-6
+        self.predictions.append_many([replace(record, latency_ms=latency_ms + place * step_ms) for place in range(n)])
 
     def canary_answers(self, n: int, latency_ms: float, at: datetime | None = None) -> None:
         self.answer(n, latency_ms, at, version="2", variant="canary")
@@ -222,18 +227,49 @@ def test_a_guard_that_was_restarted_judges_what_the_log_holds(home: Home) -> Non
     assert Guard(home.settings, USE_CASE).look(home.now) is not None
 
 
-def test_requests_leave_the_window(home: Home) -> None:
+def test_requests_leave_the_window_while_enough_are_left_in_it(home: Home) -> None:
     home.deploy(canary=CANARY)
     seconds = [0.0]
     window = SloWindow(home.layout, home.manifest, CANARY, 60.0, clock=lambda: seconds[0])
-    home.canary_answers(10, FAST_MS)
+    home.canary_answers(100, FAST_MS)
     window.follow()
     seconds[0] = 50.0
-    home.canary_answers(5, FAST_MS)
+    home.canary_answers(60, FAST_MS)
     window.follow()
-    assert window.verdicts(home.guard._objectives)[0].n == 15
+    assert window.verdicts(home.guard._objectives)[0].n == 160
     seconds[0] = 61.0
-    assert window.verdicts(home.guard._objectives)[0].n == 5
+    assert window.verdicts(home.guard._objectives)[0].n == 60
+    seconds[0] = 1000.0
+    assert window.verdicts(home.guard._objectives)[0].n == 50
+
+
+def test_a_model_too_slow_to_fill_the_window_is_judged_all_the_same(home: Home) -> None:
+    home.deploy(canary=CANARY)
+    seconds = [0.0]
+    window = SloWindow(home.layout, home.manifest, CANARY, 60.0, clock=lambda: seconds[0])
+    for second in range(0, 120, 2):
+        seconds[0] = float(second)
+        home.canary_answers(1, 2_000.0 + second)
+        window.follow()
+    assert window.verdicts(home.guard._objectives)[0].outcome is Outcome.FAIL
+
+
+def test_one_slow_batch_is_one_slow_request(home: Home) -> None:
+    on_probation(home)
+    home.answer(300)
+    home.answer(1000, SLOW_MS, is_batch=True)
+    home.answer(300)
+    assert home.look() is None
+
+
+def test_a_stall_of_all_workers_is_one_stall_also_when_the_window_is_rebuilt(home: Home) -> None:
+    """Each worker has a segment of its own, and they are read one after another."""
+    on_probation(home)
+    for _ in range(4):
+        home.predictions = FileLogSink(home.layout.log("predictions", USE_CASE))
+        for age_s, latency_ms in ((15, FAST_MS), (10, SLOW_MS), (5, FAST_MS), (0, FAST_MS)):
+            home.answer(50, latency_ms, at=home.now - timedelta(seconds=age_s))
+    assert Guard(home.settings, USE_CASE).look(home.now) is None
 
 
 def test_a_clock_that_jumps_hides_no_breach(home: Home) -> None:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bento.access import SCOPES
-from bento.app import LINKS, POSTS
+from bento.api.access import SCOPES
+from bento.api.app import LINKS, POSTS
 from bento.serve import RunningService, free_port, running_service
 from shadow_platform_tests.bento import shop
 from shadow_platform_tests.bento.bundles import line_bundle

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bento.http import MAX_DEPTH, ProblemError, parse_json, request_id_of
+from bento.http import MAX_DEPTH, ProblemError, _unique, parse_json, request_id_of
 from shadow_platform.contracts.errors import RequestError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -51,6 +51,25 @@ def test_a_key_given_twice_is_refused_by_its_name_wherever_it_stands(
     text = "{" + ",".join(f"{json.dumps(name)}:{json.dumps(item)}" for name, item in pairs) + "}"
     before, after = data.draw(st.sampled_from([("", ""), ("[", "]"), ('{"event":', "}"), ('[{"a": "b\\""},', "]")]))
     assert refusal((before + text + after).encode()) == ("invalid-request", {twice[:80]})
+
+
+class CountingKey(str):
+    """A key that counts how often one is compared with another."""
+
+    n_compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountingKey.n_compared += 1
+        return super().__eq__(other)
+
+
+def test_finding_the_key_given_twice_takes_each_key_once_however_many_there_are() -> None:
+    n_keys = 2000
+    with pytest.raises(RequestError) as caught:
+        _unique([(CountingKey(index % n_keys), 0) for index in range(n_keys + 1)])
+    assert [entry["field"] for entry in caught.value.errors] == ["0"]
+    assert CountingKey.n_compared < n_keys
 
 
 @given(st.integers(0, 3 * MAX_DEPTH), st.sampled_from(["[%s]", '{"a":%s}', '[{"a":1,"b":%s}]']), st.sampled_from("1ń"))

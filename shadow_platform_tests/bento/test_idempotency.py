@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento.answer_store import AnswerStore
-from bento.idempotency import AnswerCache, SharedAnswers, check_key, request_id_of
+from bento.answering import idempotency
+from bento.answering.answer_store import AnswerStore, Claim
+from bento.answering.idempotency import AnswerCache, SharedAnswers, check_key, request_id_of
 from shadow_platform.contracts.errors import RequestError
 
 OTHER_PID = os.getppid()
@@ -236,3 +238,78 @@ def test_a_store_that_is_locked_does_not_hold_answers_up_one_after_the_other(two
     assert two.errors == [1]
     locker.execute("ROLLBACK")
     locker.close()
+
+
+PATIENCE_OF_A_TEST_S = 15.0
+"""Half of what a worker waits for another one's answer: within it, a claim that nobody settles is not got over."""
+
+
+async def begun(two: TwoWorkers, key: str) -> tuple[Counted, "asyncio.Task[bytes]"]:
+    """An answer of the first worker that has claimed its key and has not ended."""
+    answer = Counted()
+    answer.may_end.clear()
+    call = asyncio.create_task(two.workers[0].once(key, b"body", answer))
+    while not answer.n:
+        await asyncio.sleep(0.01)
+    return answer, call
+
+
+def test_a_slow_call_of_the_store_leaves_no_claim_without_its_answer(
+    two: TwoWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, other = threading.Event(), Counted("other")
+
+    async def ask() -> None:
+        answers = [await begun(two, f"k-{i}") for i in range(3)]
+        two.shared[0]._thread.submit(gate.wait)
+        monkeypatch.setattr(idempotency, "STORE_TIMEOUT_S", 0.05)
+        for answer, call in answers:
+            answer.may_end.set()
+            assert await call == b"answer 1"
+        monkeypatch.undo()
+        gate.set()
+        for i in range(3):
+            call = asyncio.create_task(two.workers[1].once(f"k-{i}", b"body", other))
+            assert await asyncio.wait_for(call, PATIENCE_OF_A_TEST_S) == b"answer 1"
+
+    run(ask)
+    assert other.n == 0
+
+
+def test_a_claim_whose_answer_the_store_refuses_is_given_up_once_it_can_be(two: TwoWorkers, tmp_path: Path) -> None:
+    async def ask() -> None:
+        answer, call = await begun(two, "k")
+        locker = sqlite3.connect(tmp_path / "answers.db", isolation_level=None)
+        locker.execute("BEGIN EXCLUSIVE")
+        answer.may_end.set()
+        assert await call == b"answer 1"
+        locker.execute("ROLLBACK")
+        locker.close()
+        two.shared[0].prune()
+        other = two.workers[1].once("k", b"body", Counted("other"))
+        assert await asyncio.wait_for(other, PATIENCE_OF_A_TEST_S) == b"other 1"
+
+    run(ask)
+    assert two.errors == [1]
+
+
+def test_a_claim_that_came_too_late_for_its_request_is_given_up(
+    two: TwoWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, claim = threading.Event(), two.stores[0].claim
+
+    def slow_claim(key: str, digest: bytes, is_impatient: bool = False) -> Claim:
+        gate.wait()
+        return claim(key, digest, is_impatient)
+
+    async def ask() -> None:
+        monkeypatch.setattr(two.stores[0], "claim", slow_claim)
+        monkeypatch.setattr(idempotency, "STORE_TIMEOUT_S", 0.05)
+        assert await two.workers[0].once("k", b"body", Counted()) == b"answer 1"
+        monkeypatch.undo()
+        gate.set()
+        await asyncio.wrap_future(two.shared[0]._thread.submit(lambda: None))
+        other = two.workers[1].once("k", b"body", Counted("other"))
+        assert await asyncio.wait_for(other, PATIENCE_OF_A_TEST_S) == b"other 1"
+
+    run(ask)

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from bento.lane_process import ChallengerLost, LaneProcess
-from bento.lane_progress import read_progress
-from bento.scoring import Scorer
-from bento.shadow_metrics import ShadowMetrics
+from bento.shadowing.lane_process import ChallengerLost, LaneProcess
+from bento.shadowing.lane_progress import read_progress
+from bento.shadowing.scoring import Scorer
+from bento.shadowing.shadow_metrics import ShadowMetrics
 from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.contracts.errors import BundleError
 from shadow_platform.contracts.layout import Layout
@@ -152,6 +152,22 @@ def test_a_challenger_that_does_not_start_waits_and_says_why(layout: Layout) -> 
         wait_until(lambda: not problem(layout), "the problem is gone")
 
 
+def test_a_problem_at_the_start_keeps_how_far_the_last_run_came(layout: Layout) -> None:
+    deployed, path = model(line_bundle(layout.bundles)), layout.shadow_progress(USE_CASE, "2")
+    log(layout, [record(n, NOW) for n in range(5)])
+    with lane_of(layout, deployed):
+        wait_until(lambda: (p := read_progress(path)) is not None and bool(p.covered), "saved")
+    before = read_progress(path)
+    assert before is not None
+    (layout.bundles / deployed.bundle_hash).rename(layout.bundles / "elsewhere")
+    log(layout, [record(5, NOW)])
+    with lane_of(layout, deployed):
+        wait_until(lambda: bool(problem(layout)), "it says why")
+    got = read_progress(path)
+    assert got is not None
+    assert (got.after, got.covered) == (before.after, before.covered)
+
+
 class Fragile:
     """A model that takes its process with it over some rows, and counts how often."""
 
@@ -263,7 +279,7 @@ def test_agreement_lag_and_latency_are_metrics_and_own_answers_do_not_count(
         stopped = lane.pid
         assert stopped is not None
         os.kill(stopped, signal.SIGSTOP)
-        log(layout, [record(20, datetime.now(UTC) - timedelta(minutes=5))])
+        log(layout, [record(20, datetime.now(UTC)), record(21, datetime.now(UTC) - timedelta(minutes=5))])
 
         def lags() -> bool:
             lane.report()
@@ -272,7 +288,7 @@ def test_agreement_lag_and_latency_are_metrics_and_own_answers_do_not_count(
         wait_until(lags, "a lane that waits for its model lags visibly")
         os.kill(stopped, signal.SIGCONT)
         metrics.forget("2")
-        assert value("shadow_predictions_total", {"challenger": "2", "outcome": "compared"}) in (20, 21)
+        assert value("shadow_predictions_total", {"challenger": "2", "outcome": "compared"}) in (20, 22)
 
 
 def test_the_last_batch_of_a_full_log_is_not_repeated(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

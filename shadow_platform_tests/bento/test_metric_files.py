@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bento.metric_files import FOLDER_VARIABLE, reserve_metric_files
+from bento.answering.metric_files import FOLDER_VARIABLE, reserve_metric_files
 
 
 def sparse(path: Path) -> Path:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
-from bento.metrics import LATENCY_BUCKETS_MS, ServiceMetrics
-from bento.predictor import Clock
-from bento.tally import TalliedHistogram
+from bento.answering.metrics import LATENCY_BUCKETS_MS, ServiceMetrics
+from bento.answering.predictor import Clock
+from bento.answering.tally import TalliedHistogram
 from shadow_platform.domain.serving import rfc3339
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bento.models import ModelWatcher
+from bento.answering.models import ModelWatcher
 from shadow_platform.adapters.bundle import SELFTEST_FILE, bundle_hash
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.contracts.layout import Layout

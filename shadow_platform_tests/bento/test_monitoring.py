@@ -9,7 +9,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bento.monitoring import MonitoringView, Tail
+from bento.answering.monitoring import MonitoringView, Tail
 from shadow_platform.adapters.log import FileLogSink, FileLogSource, decode_prediction
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.records import PredictionRecord

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bento import online as online_module
-from bento import store_thread
-from bento.features import RequestFeatures
-from bento.metrics import ServiceMetrics
-from bento.online import OnlineReader, OnlineStoreAway
-from bento.online_cache import OnlineCache
-from bento.store_thread import Rows
+from bento.answering import online as online_module
+from bento.answering import store_thread
+from bento.answering.features import RequestFeatures
+from bento.answering.metrics import ServiceMetrics
+from bento.answering.online import OnlineReader, OnlineStoreAway
+from bento.answering.online_cache import OnlineCache
+from bento.answering.store_thread import Rows
 from shadow_platform.adapters.feature_store import FeastStore
 from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.layout import Layout

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from bento.access import SCOPES
-from bento.app import LINKS, Site, build_endpoints
+from bento.api.access import SCOPES
+from bento.api.app import LINKS, Site, build_endpoints
+from bento.api.openapi import openapi_document
+from bento.api.pages import ASSETS, asset_reply, redoc_page, swagger_page
+from bento.api.schemas import example_answer, example_request, problem_example, request_schema
 from bento.http import TITLES
-from bento.openapi import openapi_document
-from bento.pages import ASSETS, asset_reply, redoc_page, swagger_page
-from bento.schemas import example_answer, example_request, problem_example, request_schema
 from shadow_platform.contracts.errors import RequestError
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving import RequestContract

@@ -1,19 +1,21 @@
 """A replay: any past period with any version, each prediction once, beside the live challengers."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
-from bento.replay import ReplayProgress, replay
-from bento.scoring import ExclusiveWork
+from bento.shadowing.replay import ReplayProgress, replay
+from bento.shadowing.scoring import BATCH, ExclusiveWork
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.contracts.deployment import DeployedModel
 from shadow_platform.contracts.errors import AlreadyRunning, LogError
@@ -22,9 +24,10 @@ from shadow_platform.domain.shadow import Circuit, CircuitPolicy, IsolationPolic
 from shadow_platform_tests.bento import shop
 from shadow_platform_tests.bento.bundles import FAILS_ABOVE, hanging_bundle, line_bundle, raising_bundle, slow_bundle
 from shadow_platform_tests.bento.helpers import USE_CASE, comparisons, deploy, outcomes, wait_until
-from shadow_platform_tests.bento.shadowed import NOW, has_each_once, lane_of, log, model, record
+from shadow_platform_tests.bento.shadowed import NOW, has_each_once, lane_of, log, model, problem, record
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
+AGO = NOW - timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -76,14 +79,25 @@ def test_what_a_live_challenger_dropped_is_filled_and_what_it_is_due_is_left_to_
     assert replay(layout, USE_CASE, silent).sent == 0
 
 
-def test_a_hanging_version_is_replayed_to_the_end(layout: Layout) -> None:
-    log(layout, [record(n, NOW - timedelta(minutes=1), cart=FAILS_ABOVE + 1) for n in range(700)])
+def test_a_prediction_that_hangs_the_version_fails_and_no_other_is_dropped(layout: Layout) -> None:
+    log(layout, [record(n, AGO, cart=FAILS_ABOVE + 1 if n == 0 else 20.0) for n in range(12)])
     counts = replay(
-        layout, USE_CASE, model(hanging_bundle(layout.bundles)), isolation=IsolationPolicy(max_batch_s=0.2, tries=1)
+        layout,
+        USE_CASE,
+        model(hanging_bundle(layout.bundles)),
+        isolation=IsolationPolicy(max_batch_s=1.0, tries=1),
+        circuit=Circuit(CircuitPolicy(max_lost=1, pause_s=0.1)),
     )
-    limit = CircuitPolicy().max_lost
-    assert (counts.sent, counts.failed, counts.dropped) == (700, limit, 700 - limit)
-    assert Circuit().state == "closed"
+    assert (counts.sent, counts.compared, counts.failed, counts.dropped) == (12, 11, 1, 0)
+    assert has_each_once(layout, 12)
+
+
+def test_failures_that_cost_no_process_do_not_hold_up_a_replay(layout: Layout) -> None:
+    """A pause would never end."""
+    log(layout, [record(n, AGO, cart=FAILS_ABOVE + 1 if n < BATCH else 20.0) for n in range(BATCH + 500)])
+    never = Circuit(CircuitPolicy(pause_s=math.inf))
+    counts = replay(layout, USE_CASE, model(raising_bundle(layout.bundles)), circuit=never)
+    assert (counts.sent, counts.compared, counts.failed, counts.dropped) == (BATCH + 500, 500, BATCH, 0)
 
 
 def test_the_same_replay_does_not_run_twice_at_once(layout: Layout) -> None:
@@ -99,6 +113,32 @@ def test_a_version_that_left_the_shadow_a_moment_ago_is_waited_for(layout: Layou
     challenger = model(line_bundle(layout.bundles))
     with ExclusiveWork(layout, USE_CASE, "2", "live"), pytest.raises(AlreadyRunning, match="live"):
         replay(layout, USE_CASE, challenger)
+
+
+def test_a_replay_takes_over_what_a_version_that_left_and_does_not_start_was_due(layout: Layout) -> None:
+    digest, works = line_bundle(layout.bundles), line_bundle(layout.bundles, slope=0.03)
+    (layout.bundles / digest).rename(layout.bundles / "elsewhere")
+    log(layout, [record(n, NOW) for n in range(5)])
+    said: list[ReplayProgress] = []
+
+    def report(progress: ReplayProgress) -> None:
+        with pytest.raises(AlreadyRunning), ExclusiveWork(layout, USE_CASE, "2", "live"):
+            pass
+        said.append(progress)
+
+    def is_replayed() -> bool:
+        with suppress(AlreadyRunning):
+            replay(layout, USE_CASE, model(works), report=report)
+        return bool(said)
+
+    with lane_of(layout, model(digest)) as lane:
+        lane.retire(datetime.now(UTC))
+        wait_until(lambda: bool(problem(layout)), "it does not start")
+        wait_until(is_replayed, "replayed between its tries")
+        (layout.bundles / "elsewhere").rename(layout.bundles / digest)
+        wait_until(lambda: not lane.is_alive, "it has nothing left to do")
+    assert has_each_once(layout, 5)
+    assert {r.is_replay for r in comparisons(layout, "2")} == {True}
 
 
 def test_a_shadow_log_that_cannot_be_read_is_not_replayed_over(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,21 +3,49 @@
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from bento.serve import GUARD, SERVER, SHADOW, child_environment, free_port, running_service
+from bento.serve import (
+    GUARD,
+    SERVER,
+    SHADOW,
+    Child,
+    RunningService,
+    _children,
+    child_environment,
+    free_port,
+    port_is_free,
+    running_service,
+)
 from shadow_platform.contracts.errors import SettingsError
 from shadow_platform.settings import Settings
 from shadow_platform_tests.bento import shop
-from shadow_platform_tests.bento.helpers import settings_at
+from shadow_platform_tests.bento.helpers import settings_at, wait_until
 
 TOKENS = {
     "predict_tokens": SecretStr("predict-token-0123456789"),
     "shadow_tokens": SecretStr("shadow-token-9876543210"),
 }
+
+LISTEN = """
+import pathlib, socket, sys, time
+while not pathlib.Path(sys.argv[1]).exists():
+    time.sleep(0.01)
+with socket.create_server(("127.0.0.1", int(sys.argv[2]))):
+    time.sleep(600)
+"""
+NOTE_WHETHER_IT_LISTENS = """
+import socket, sys, time
+with socket.socket() as probe, open(sys.argv[1], "a") as notes:
+    notes.write(f"{probe.connect_ex(('127.0.0.1', int(sys.argv[2]))) == 0}\\n")
+time.sleep(600)
+"""
 
 
 def test_a_child_reads_the_settings_of_its_supervisor(tmp_path: Path) -> None:
@@ -61,3 +89,50 @@ def test_a_service_has_its_shadow_worker_and_guard_beside_it_and_ends_them(tmp_p
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@contextmanager
+def looked_after(service: RunningService) -> Iterator[None]:
+    """The service's children are restarted while the block runs, and ended."""
+    thread = threading.Thread(target=service.look_after)
+    thread.start()
+    try:
+        yield
+    finally:
+        service.stop()
+        thread.join()
+
+
+def kill(child: Child) -> None:
+    """End a process as a crash does."""
+    assert child.process is not None
+    child.process.kill()
+
+
+@pytest.mark.processes
+def test_a_shadow_worker_joins_a_new_server_when_it_listens_not_before(tmp_path: Path) -> None:
+    port, may_listen, notes, asked = free_port(), tmp_path / "may-listen", tmp_path / "notes", list[bool]()
+    environment = child_environment(settings_at(tmp_path), shop.NAME, port, 1)
+    server, shadow = children = _children(environment, "127.0.0.1", port, tmp_path / "output", [SHADOW])
+    server.command = [sys.executable, "-c", LISTEN, str(may_listen), str(port)]
+    shadow.command = [sys.executable, "-c", NOTE_WHETHER_IT_LISTENS, str(notes), str(port)]
+    may_start = shadow.may_start
+    shadow.may_start = lambda: asked.append(may_start()) or asked[-1]  # type: ignore[func-returns-value]
+    notes.touch()
+    may_listen.touch()
+    for child in children:
+        child.start()
+        wait_until(lambda: not port_is_free("127.0.0.1", port), "the server listens")
+    wait_until(lambda: notes.read_text() == "True\n", "the shadow worker runs")
+    with looked_after(RunningService("", children, tmp_path / "output")):
+        for n_restarts, crashed in enumerate(([server], [server, shadow]), 1):
+            may_listen.unlink()
+            asked.clear()
+            for child in crashed:
+                kill(child)
+            wait_until(lambda n=n_restarts: server.n_restarts == n and len(asked) >= 10, "a server is loading")  # type: ignore[misc]
+            assert not any(asked)
+            assert shadow.n_restarts == n_restarts - 1
+            may_listen.touch()
+            wait_until(lambda n=n_restarts: notes.read_text().count("\n") == n + 1, "another shadow worker runs")  # type: ignore[misc]
+    assert notes.read_text() == "True\n" * 3

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bento import shadow_view
-from bento.lane_progress import Progress, write_progress
-from bento.offsets import shadow_records, shadow_root, skip_to_tail
-from bento.shadow_view import ShadowView
+from bento.shadowing import shadow_view
+from bento.shadowing.lane_progress import Progress, write_progress
+from bento.shadowing.offsets import shadow_records, shadow_root, skip_to_tail
+from bento.shadowing.shadow_view import ShadowView
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.adapters.log import FileLogSink, FileLogSource
 from shadow_platform.contracts.deployment import DeploymentManifest
@@ -37,19 +37,18 @@ def manifest(layout: Layout) -> DeploymentManifest:
     return found
 
 
-def shadow(layout: Layout, first: int, last: int, *scores: Score) -> None:
+def shadow(layout: Layout, first: int, last: int, *scores: Score, is_replay: bool = False) -> None:
     """Append comparisons as a lane does."""
     now = datetime.now(UTC)
     sink = FileLogSink(shadow_root(layout, USE_CASE, "2"))
-    sink.append_many(
-        [_record(n, now, scores[n % len(scores)] if scores else Score(0.6, 0.1)) for n in range(first, last)]
-    )
+    given = scores or (Score(0.6, 0.1),)
+    sink.append_many([_record(n, now, given[n % len(given)], is_replay) for n in range(first, last)])
     sink.close()
 
 
-def _record(n: int, now: datetime, score: Score) -> ShadowRecord:
+def _record(n: int, now: datetime, score: Score, is_replay: bool) -> ShadowRecord:
     offset, challenger = SourceOffset("elsewhere", n + 1), Challenger("2", 0.5)
-    return compare(record(n, now), offset, challenger, score, compared_at=rfc3339(now))
+    return compare(record(n, now), offset, challenger, score, compared_at=rfc3339(now), is_replay=is_replay)
 
 
 def only(view: ShadowView, manifest: DeploymentManifest) -> dict[str, Any]:
@@ -95,6 +94,21 @@ def test_a_long_log_is_read_from_its_tail_and_followed(
     assert "r-2999" in {r["request_id"] for r in latest}
     shadow(layout, 3000, 3010)
     assert only(view, manifest)["sent"] == n_tail + 10
+
+
+def test_a_replay_is_shown_but_neither_counted_nor_in_the_way_of_live_records(
+    layout: Layout, manifest: DeploymentManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow_view, "KEPT_RECORDS", 50)
+    monkeypatch.setattr(shadow_view, "TAIL_BYTES", 20_000)
+    view = ShadowView(layout, shop.USE_CASE)
+    shadow(layout, 0, 5)
+    assert only(view, manifest)["sent"] == 5
+    shadow(layout, 5, 10)
+    shadow(layout, 10, 210, is_replay=True)
+    for shown in (view, ShadowView(layout, shop.USE_CASE)):
+        assert only(shown, manifest)["sent"] == 10
+        assert {r["is_replay"] for r in shown.logs(manifest, "1000", None)["records"]} == {True, False}
 
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 700, 5_000, 10**9])

@@ -15,12 +15,13 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bento.lane_progress import read_progress
-from bento.offsets import shadow_root
 from bento.shadow import ShadowWorker
-from bento.shadow_metrics import ShadowMetrics
+from bento.shadowing.lane_progress import Progress, read_progress, write_progress
+from bento.shadowing.offsets import shadow_root
+from bento.shadowing.shadow_metrics import ShadowMetrics
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.adapters.log import FileLogSource
+from shadow_platform.contracts.deployment import DeploymentManifest
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import LoggedLine
 from shadow_platform_tests.bento import shop
@@ -103,7 +104,7 @@ def test_a_shadow_log_that_cannot_be_read_is_not_scored_twice(layout: Layout, mo
 
 def test_gauges_of_dead_processes_are_removed_and_their_counts_stand(tmp_path: Path) -> None:
     script = (
-        "import sys; from bento.shadow_metrics import ShadowMetrics, forget_dead_processes\n"
+        "import sys; from bento.shadowing.shadow_metrics import ShadowMetrics, forget_dead_processes\n"
         "forget_dead_processes(); m = ShadowMetrics(); m.state(sys.argv[1], 7.0, 'open')\n"
         "m._outcomes.labels('2', 'compared').inc(5)\n"
     )
@@ -220,8 +221,46 @@ def _sample_rate(layout: Layout) -> float | None:
     return progress.deployed.sample_rate if progress else None
 
 
-def test_a_worker_without_a_manifest_waits(layout: Layout) -> None:
-    idle = ShadowWorker(layout, USE_CASE, ShadowMetrics(CollectorRegistry()))
+@pytest.fixture
+def idle(layout: Layout) -> ShadowWorker:
+    return ShadowWorker(layout, USE_CASE, ShadowMetrics(CollectorRegistry()))
+
+
+def deployed_now(layout: Layout, *versions: str) -> DeploymentManifest:
+    """The next manifest, with these challengers."""
+    digest = line_bundle(layout.bundles)
+    deploy(layout, digest, dict.fromkeys(versions, digest))
+    found = read_manifest(layout.manifest(USE_CASE))
+    assert found is not None
+    return found
+
+
+def test_a_challenger_that_leaves_compares_all_workers_up_to_the_same_time(layout: Layout, idle: ShadowWorker) -> None:
+    """It compared a line of one worker that is later than the swap, so it owes those of the others too."""
+    idle._follow(deployed_now(layout, "2"))
+    swap = deployed_now(layout)
+    later = swap.written_at + timedelta(milliseconds=1)
+    log(layout, [record(0, later)])
+    wait_until(lambda: has_each_once(layout, 1), "one worker's compared")
+    idle._follow(swap)
+    log(layout, [record(1, later)])
+    wait_until(lambda: has_each_once(layout, 2), "the other's too")
+    idle.stop()
+    idle.run()
+
+
+def test_a_version_that_left_and_came_back_while_no_worker_ran_finishes_its_first_stay(
+    layout: Layout, idle: ShadowWorker
+) -> None:
+    first = model(line_bundle(layout.bundles), since=NOW - timedelta(hours=2))
+    log(layout, [record(n, NOW - timedelta(hours=1)) for n in range(5)])
+    write_progress(layout.shadow_progress(USE_CASE, "2"), Progress(deployed=first, after={}, covered={}))
+    (lane,) = idle._finish_left_behind(deployed_now(layout, "2"))
+    wait_until(lambda: not lane.is_alive, "its first stay is over")
+    assert has_each_once(layout, 5)
+
+
+def test_a_worker_without_a_manifest_waits(layout: Layout, idle: ShadowWorker) -> None:
     thread = threading.Thread(target=idle.run)
     thread.start()
     digest = line_bundle(layout.bundles)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bento.offsets import shadow_root
+from bento.shadowing.offsets import shadow_root
 from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.adapters.log import FileLogSource, decode_prediction, decode_shadow
 from shadow_platform.contracts.deployment import DeployedModel

@@ -7,9 +7,9 @@ from typing import Any
 
 import jsonschema_rs
 
-from bento.access import SCOPES
+from bento.api.access import SCOPES
+from bento.api.openapi import openapi_document
 from bento.http import TITLES
-from bento.openapi import openapi_document
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving import RequestContract, parse_as_of
 from shadow_platform.use_cases import load_use_case

@@ -42,7 +42,7 @@ def add_challenger(
     At most ``MAX_CHALLENGERS`` shadow at once, newest first; the oldest that answers nobody as canary leaves.
     """
     desk = Desk(registry, layout, audit, use_case)
-    with transition(desk, now) as found:
+    with transition(desk, now, version) as found:
         current = deployed(found, use_case)
         if version in _versions(current):
             return current

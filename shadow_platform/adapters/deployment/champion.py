@@ -38,7 +38,7 @@ def deploy_initial(
 ) -> DeploymentManifest:
     """Make a version the first champion. Repeating it is harmless; another champion is a ``TransitionConflict``."""
     desk = Desk(registry, layout, audit, use_case)
-    with transition(desk, now) as current:
+    with transition(desk, now, version) as current:
         if current is not None and current.champion.version == version:
             return current
         if current is not None:
@@ -74,7 +74,7 @@ def promote(
         TransitionConflict: another champion serves meanwhile, or the alias was moved at the same time.
     """
     desk = Desk(registry, layout, audit, use_case)
-    with transition(desk, now) as found:
+    with transition(desk, now, version) as found:
         current = deployed(found, use_case)
         if current.champion.version == version:
             return current

@@ -87,8 +87,11 @@ class Desk:
 
 
 @contextmanager
-def transition(desk: Desk, now: datetime) -> Iterator[DeploymentManifest | None]:
+def transition(desk: Desk, now: datetime, version: str | None = None) -> Iterator[DeploymentManifest | None]:
     """Hold the deployment's lock; gives the manifest in force, after everything unfinished was finished.
+
+    Args:
+        version: to be deployed; its bundle is brought here first, because a download must not hold up an emergency.
 
     Raises:
         AlreadyRunning: another process held the lock for ``LOCK_TIMEOUT_S``.
@@ -96,6 +99,8 @@ def transition(desk: Desk, now: datetime) -> Iterator[DeploymentManifest | None]
     """
     # A registry that is away shows here, before the lock: an emergency must not wait for a caller who waits for it.
     desk.registry.alias(desk.use_case, CHAMPION)
+    if version is not None:
+        desk.registry.fetch_bundle(desk.use_case, version, desk.layout.bundles)
     with locked(desk.layout, desk.use_case, LOCK_TIMEOUT_S):
         _finish_intent(desk)
         yield _follow_alias(desk, now)

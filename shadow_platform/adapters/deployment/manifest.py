@@ -1,6 +1,7 @@
 """The deployment manifest as a file, read whole, replaced whole; and the registry aliases that mirror it.
 
-Upstream: ``transitions`` and the Bento's package write it. Downstream: serving workers and the shadow worker watch it.
+Upstream: ``journal``, ``emergency`` and the Bento's package write it. Downstream: serving workers, shadow worker and
+guard watch it.
 """
 
 import os

@@ -1,10 +1,12 @@
 """What every serving worker says it answers with: one small file a worker, written by itself.
 
 Belongs here: those files, and which of them belong to live workers. Does not belong here: what a worker loads
-(``bento.models``). The files are signs of life, not records: replaced atomically, but not synced to the device.
-Upstream: serving workers. Downstream: ``GET /model``, the command line, which waits until a promotion is in service.
+(``bento.answering.models``). The files are signs of life, not records: replaced atomically, but not synced to the
+device. Upstream: serving workers. Downstream: ``GET /model``, the command line, which waits until a promotion is in
+service.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from shadow_platform.contracts.deployment import WorkerState
 from shadow_platform.contracts.layout import Layout
 
 STALE_AFTER_S = 10.0
-"""A worker writes every second; one that was silent for this long is gone, or hangs and answers nobody."""
+"""A worker writes every second; one that was silent for this long hangs, loads, or is gone and its id another's."""
 
 
 def write_worker_state(layout: Layout, use_case: str, state: WorkerState) -> None:
@@ -57,8 +59,9 @@ def remove_dead_workers(layout: Layout, use_case: str) -> None:
 
 
 def is_live(state: WorkerState, now: datetime) -> bool:
-    """Whether the process exists and spoke lately."""
-    return (now - state.seen_at).total_seconds() <= STALE_AFTER_S and is_running(state.pid)
+    """Whether the process exists; one that fell silent must be the one that spoke, and answers as it said last."""
+    is_silent = (now - state.seen_at).total_seconds() > STALE_AFTER_S
+    return is_running(state.pid) and not (is_silent and _started_at(state.pid) > state.seen_at.timestamp())
 
 
 def _files(layout: Layout, use_case: str) -> list[Path]:
@@ -78,3 +81,10 @@ def is_running(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _started_at(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return math.inf

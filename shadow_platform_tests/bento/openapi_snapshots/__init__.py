@@ -1,13 +1,13 @@
 """OpenAPI documents as they were agreed upon, one JSON file a use case; callers generate code from them.
 
 ``python -m shadow_platform_tests.bento.openapi_snapshots`` writes them anew after a change of the contract that is
-meant; the difference shows what callers will see. Upstream: bento.openapi. Downstream: test_openapi.
+meant; the difference shows what callers will see. Upstream: bento.api.openapi. Downstream: test_openapi.
 """
 
 import json
 from pathlib import Path
 
-from bento.openapi import openapi_document
+from bento.api.openapi import openapi_document
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.use_cases import load_use_case, use_case_names
 from shadow_platform_tests.bento.declared import LOANS, PAYMENTS
