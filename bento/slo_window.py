@@ -26,6 +26,8 @@ MAX_REQUESTS = 20_000
 TAIL_BYTES = 16 << 20
 """Read of each segment at the start, about as many requests as are kept."""
 LOOK_BACK = timedelta(days=1)
+LONGEST_REBUILD = timedelta(hours=1)
+"""Segments that rest for longer tell a restarted guard nothing, even where it has seen too few requests."""
 
 Clock = Callable[[], float]
 
@@ -58,15 +60,14 @@ class LogTail:
     """Lines of a log stream that have not been read yet.
 
     Args:
-        span_s: segments that nothing was appended to for longer are not read again.
+        oldest: segments that nothing was appended to since then are not read again.
     """
 
-    def __init__(self, root: Path, span_s: float) -> None:
+    def __init__(self, root: Path, oldest: datetime) -> None:
         self._source = FileLogSource(root, since=datetime.now(UTC) - LOOK_BACK)
         self._after: dict[str, int] = {}
-        oldest = time.time() - span_s
         for segment, size in self._source.segments():
-            is_recent = _modified_at(root / segment) >= oldest
+            is_recent = _modified_at(root / segment) >= oldest.timestamp()
             self._after[segment] = max(0, size - TAIL_BYTES) if is_recent else size
 
     def read(self) -> Iterator[bytes]:
@@ -97,8 +98,9 @@ class SloWindow:
         self._in_force_at = manifest.written_at
         self._clock = clock
         self._champion, self._canary = Window(span_s), Window(span_s)
-        self._predictions = LogTail(layout.log("predictions", manifest.use_case), span_s)
-        self._failures = LogTail(layout.log("failures", manifest.use_case), span_s)
+        oldest = max(manifest.written_at, datetime.now(UTC) - max(LONGEST_REBUILD, timedelta(seconds=span_s)))
+        self._predictions = LogTail(layout.log("predictions", manifest.use_case), oldest)
+        self._failures = LogTail(layout.log("failures", manifest.use_case), oldest)
         self.n_unreadable = 0
         self._last_call: tuple[str, str, float] | None = None
         self._is_rebuilding = True

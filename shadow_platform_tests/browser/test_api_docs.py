@@ -14,7 +14,7 @@ from shadow_platform_tests.processes import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes]
 ROUTES = ("/predict", "/predict/batch", "/explain", "/ready", "/model", "/shadow/comparison", "/monitoring/stats")
-SUMMARIES = ("Answer one request", "Explain one answer", "Latest comparisons, newest first")
+SUMMARIES = ("Answer one request", "Explain what the champion says of one request", "Latest comparisons, newest first")
 TOKEN = "browser-0123456789"
 PATIENCE_MS = 60_000
 
