@@ -79,9 +79,10 @@ def test_a_guard_that_was_killed_is_started_again_and_halts_what_it_missed(
     home, service = served
     home.change("add_challenger", version=FAILING)
     started = home.change("start_canary", version=FAILING, share=1.0)
-    killed = service.guard_pid
-    os.kill(killed, signal.SIGKILL)
     with httpx.Client(base_url=service.url, timeout=30) as client:
+        wait_until(lambda: client.get("/model").json()["generation"] == started.generation, "the canary answers")
+        killed = service.guard_pid
+        os.kill(killed, signal.SIGKILL)
         assert {client.post("/predict", json=body_of(index)).status_code for index in range(100)} == {200}
     wait_until(lambda: home.manifest.generation > started.generation, "the guard acts", 60.0)
     assert service.guard_pid != killed
