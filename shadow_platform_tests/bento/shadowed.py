@@ -3,6 +3,7 @@
 Upstream: log sinks, bundles. Downstream: tests of lanes, progress and replays.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,11 @@ def log(layout: Layout, records: Sequence[PredictionRecord]) -> None:
     sink = FileLogSink(layout.log("predictions", USE_CASE))
     sink.append_many(records)
     sink.close()
+
+
+def pass_a_millisecond() -> None:
+    """Records carry milliseconds: only from the next one on is a deployment surely later than the last record."""
+    time.sleep(0.002)
 
 
 def model(digest: str, since: datetime = NOW, version: str = "2", **policy: float) -> DeployedModel:

@@ -27,7 +27,16 @@ from shadow_platform.contracts.ports import LoggedLine
 from shadow_platform_tests.bento import shop
 from shadow_platform_tests.bento.bundles import FAILS_ABOVE, hanging_bundle, line_bundle
 from shadow_platform_tests.bento.helpers import USE_CASE, comparisons, deploy, outcomes, wait_until
-from shadow_platform_tests.bento.shadowed import NOW, has_each_once, lane_of, log, model, problem, record
+from shadow_platform_tests.bento.shadowed import (
+    NOW,
+    has_each_once,
+    lane_of,
+    log,
+    model,
+    pass_a_millisecond,
+    problem,
+    record,
+)
 
 
 @pytest.fixture
@@ -198,6 +207,7 @@ def test_challengers_come_change_and_go_while_the_worker_runs_and_while_it_does_
     path = layout.manifest(USE_CASE)
     with worker(layout, shop.NAME) as process:
         log(layout, [record(n, datetime.now(UTC)) for n in range(10)])
+        pass_a_millisecond()
         deploy(layout, digest, {"2": digest})
         log(layout, [record(n, datetime.now(UTC)) for n in range(10, 30)])
         wait_until(lambda: has_each_once(layout, 20, "2"), "zero challengers, then one", 60.0)
@@ -211,6 +221,7 @@ def test_challengers_come_change_and_go_while_the_worker_runs_and_while_it_does_
         process.kill()
         process.wait()
     log(layout, [record(n, datetime.now(UTC)) for n in range(40, 45)])
+    pass_a_millisecond()
     deploy(layout, digest)
     with worker(layout, shop.NAME):
         wait_until(lambda: has_each_once(layout, 35, "2"), "what it was due when it left is recorded", 60.0)
