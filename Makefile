@@ -43,7 +43,7 @@ $(STAMP): requirements.lock setup.cfg
 	touch $@; echo "setup: ready, the command is $(BIN)/shadow"
 
 demo: setup ## play the whole loop on recorded flights
-	@$(BIN)/shadow demo
+	@$(BIN)/shadow demo --use-case flights
 
 test: setup ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

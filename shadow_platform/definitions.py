@@ -11,12 +11,14 @@ import dagster as dg
 from shadow_platform.assets.comparison import build_comparison_assets
 from shadow_platform.assets.drift import build_drift_assets
 from shadow_platform.assets.events import build_event_assets
+from shadow_platform.assets.fairness import build_fairness_assets
 from shadow_platform.assets.features import build_feature_assets
 from shadow_platform.assets.gates import build_gate_assets
 from shadow_platform.assets.labels import build_label_assets
 from shadow_platform.assets.performance import build_performance_assets
 from shadow_platform.assets.promotion import build_promotion_assets
 from shadow_platform.assets.shadow import build_shadow_assets
+from shadow_platform.assets.simulation import build_simulation_assets
 from shadow_platform.assets.training import build_training_assets
 from shadow_platform.assets.warehouse import build_warehouse_assets
 from shadow_platform.automation import build_automation
@@ -27,6 +29,7 @@ from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case, use_case_names
 
 STAGES: dict[str, Callable[[UseCase], Iterable[dg.AssetsDefinition]]] = {
+    "simulation": build_simulation_assets,
     "events": build_event_assets,
     "features": build_feature_assets,
     "training": build_training_assets,
@@ -34,6 +37,7 @@ STAGES: dict[str, Callable[[UseCase], Iterable[dg.AssetsDefinition]]] = {
     "comparison": build_comparison_assets,
     "labels": build_label_assets,
     "performance": build_performance_assets,
+    "fairness": build_fairness_assets,
     "drift": build_drift_assets,
     "gates": build_gate_assets,
     "promotion": build_promotion_assets,

@@ -18,7 +18,8 @@ def _select(use_case: UseCase, names: Iterable[str]) -> dg.AssetSelection:
 
 def build_ingest_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """Raw events of the chosen days, validated, and the feature rows they give."""
-    names = ["raw_events", "events", "quarantined_events", *(view.name for view in use_case.views)]
+    simulated = ["simulated_drift"] if use_case.simulation else []
+    names = [*simulated, "raw_events", "events", "quarantined_events", *(view.name for view in use_case.views)]
     return dg.define_asset_job(
         f"{use_case.name}_ingest",
         _select(use_case, names),
@@ -54,6 +55,7 @@ def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
         "shadow_comparison_hourly",
         "shadow_results",
         "labels",
+        "quarantined_labels",
         "drift_verdict",
         "drift_report",
         "warehouse",
@@ -62,6 +64,15 @@ def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
         f"{use_case.name}_monitor",
         _select(use_case, names),
         description="Turn the logs of the chosen days into tables, add the labels known, and judge drift.",
+    )
+
+
+def build_label_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Labels of the chosen days alone, for requests whose truth comes later."""
+    return dg.define_asset_job(
+        f"{use_case.name}_label",
+        _select(use_case, ["labels", "quarantined_labels", "warehouse"]),
+        description="Add the labels that became known on the chosen days.",
     )
 
 
@@ -85,9 +96,11 @@ def build_compare_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
 
 def build_decide_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """Judge the challengers on matured labels and act on the verdict."""
+    fairness = ["fairness_groups"] if use_case.fairness else []
+    names = ["performance_daily", *fairness, "gate_decision", "promotion", "model_transitions", "warehouse"]
     return dg.define_asset_job(
         f"{use_case.name}_decide",
-        _select(use_case, ["performance_daily", "gate_decision", "promotion", "model_transitions", "warehouse"]),
+        _select(use_case, names),
         description="Judge every challenger on matured labels; promote only on evidence.",
     )
 
@@ -99,6 +112,7 @@ def build_jobs(use_case: UseCase) -> dict[str, UnresolvedAssetJobDefinition]:
         build_train_job(use_case),
         build_materialize_job(use_case),
         build_monitor_job(use_case),
+        build_label_job(use_case),
         build_retrain_job(use_case),
         build_compare_job(use_case),
         build_decide_job(use_case),

@@ -1,7 +1,8 @@
 """Dagster resources: the adapters, opened with the settings in force.
 
-Upstream: settings, adapters. Downstream: assets and sensors, which take ``platform: PlatformResource`` and no more.
-Adapters are imported when first used, so that loading the code location stays quick.
+Upstream: settings, adapters, and ``domain.labels``, which two stages share. Downstream: assets and sensors, which take
+``platform: PlatformResource`` and no more. Adapters are imported when first used, so that loading the code location
+stays quick.
 """
 
 import json
@@ -10,17 +11,21 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
+from pydantic import ValidationError
 
 from shadow_platform.contracts.deployment import DeploymentManifest
-from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.contracts.errors import ShadowPlatformError, UseCaseError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.use_case import DriftPolicy, UseCase
+from shadow_platform.contracts.simulation import SimulationPlan
+from shadow_platform.contracts.use_case import DriftPolicy, EventSource, UseCase
 from shadow_platform.contracts.verdicts import DriftVerdict
+from shadow_platform.domain.labels import CombinedLabels, combine
+from shadow_platform.partitions import require_days
 from shadow_platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -73,6 +78,57 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         from shadow_platform.adapters.lake import Lake
 
         return Lake(self.layout)
+
+    def simulation_plan(self, use_case: UseCase) -> SimulationPlan | None:
+        """Complete plan of the simulation that this home plays; ``None`` when the events are real."""
+        if use_case.simulation is None:
+            return None
+        path, default = self.layout.simulation(use_case.name), use_case.simulation.default
+        if not path.exists():
+            return default
+        try:
+            return SimulationPlan.model_validate_json(path.read_bytes()).or_default(default)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise UseCaseError(
+                f"{path} is no simulation plan ({faults}); write it anew with `shadow simulation set`"
+            ) from error
+
+    def event_source(self, use_case: UseCase) -> EventSource:
+        """Where the raw events of this home come from."""
+        plan = self.simulation_plan(use_case)
+        return use_case.source() if plan is None or use_case.simulation is None else use_case.simulation.open(plan)
+
+    def require_events(self, use_case: UseCase, first: date, last: date) -> None:
+        """Raise ``NotEnoughData`` unless every kind of event is there from first to last day."""
+        for kind in use_case.events:
+            require_days(f"events {kind.name}", self.lake().event_days(use_case, kind), first, last)
+
+    def labels_of(
+        self, use_case: UseCase, requests: "pd.DataFrame", known_from: datetime, as_of: datetime
+    ) -> CombinedLabels:
+        """Labels known in ``[known_from, as_of]``: what events tell of the requests, and what was imported.
+
+        Those of outcomes that a decision hid are left out, wherever they come from.
+        """
+        lake = self.lake()
+        lookback = max((view.lookback for view in use_case.views), default=timedelta(0))
+        computed = lake.events_sql(
+            use_case.label.sql,
+            use_case,
+            use_case.events,
+            {"as_of": as_of},
+            start=(requests["requested_at"].min() if len(requests) else as_of) - lookback,
+            end=as_of,
+            extra={"requests": requests},
+        )
+        computed = computed[computed["known_at"] >= known_from]
+        imported = lake.label_imports(use_case).known_in(known_from, as_of)
+        oldest = [labels["requested_at"].min().date() for labels in (computed, imported) if len(labels)]
+        hidden = (
+            lake.hidden_requests(use_case, min(oldest)) if use_case.label.hidden_by == "platform" and oldest else None
+        )
+        return combine(computed, imported, hidden)
 
     def feature_store(self, use_case: UseCase) -> "FeastStore":
         """Feast, for one use case."""
@@ -203,6 +259,13 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         from shadow_platform.adapters.plots import evidence_png, markdown_image
 
         return markdown_image(evidence_png(path, margin, title), title)
+
+    def fairness_plot(self, rows: "pd.DataFrame", min_ratio: float, title: str) -> str:
+        """Markdown image of favourable decisions by group."""
+        from shadow_platform.adapters.fairness_plots import fairness_png
+        from shadow_platform.adapters.plots import markdown_image
+
+        return markdown_image(fairness_png(rows, min_ratio, title), title)
 
     def drift_plot(self, verdict: DriftVerdict, policy: DriftPolicy) -> str:
         """Markdown image of a drift verdict."""

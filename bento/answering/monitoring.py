@@ -129,5 +129,7 @@ class MonitoringView:
             "until": rfc3339(now),
             "is_complete": complete_from <= start,
             "at_most_requests": KEPT_REQUESTS,
-            **summarise_requests(samples, failures, use_case.feature_names, use_case.label.horizon, now),
+            **summarise_requests(
+                samples, failures, use_case.feature_names, use_case.label.horizon, now, use_case.exploration
+            ),
         }

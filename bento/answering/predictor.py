@@ -25,6 +25,7 @@ from shadow_platform.contracts.errors import LogError, RequestError
 from shadow_platform.contracts.ports import LogSink
 from shadow_platform.contracts.records import PredictionRecord
 from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.domain.exploration import ExplorationRule
 from shadow_platform.domain.serving import (
     ModelOutput,
     RequestContract,
@@ -101,6 +102,7 @@ class Predictor:
         self._failures = failures
         self._answers = answers
         self._scorer = scorer
+        self._exploration = ExplorationRule.of(use_case)
         self._clock = Clock()
 
     async def answer(self, body: bytes, headers: RequestHeaders) -> bytes:
@@ -142,7 +144,7 @@ class Predictor:
         outputs = await self._score(serving, ids, requests, served)
         records = self._records(ids, requests, served, outputs, requested_at, started)
         self._log(records)
-        answers = [self._build(r, o, s) for r, o, s in zip(records, outputs, served, strict=True)]
+        answers = [self._build(record, features) for record, features in zip(records, served, strict=True)]
         return orjson.dumps(answers[0] if kind == "single" else answers)
 
     async def _score(
@@ -173,8 +175,10 @@ class Predictor:
     ) -> list[PredictionRecord]:
         logged_at = self._clock.text(time())
         latency_ms = (perf_counter() - started) * 1000.0
-        return [
-            build_record(
+        records = []
+        for request_id, request, features, output in zip(ids, requests, served, outputs, strict=True):
+            exposure = self._exploration.exposure(request_id, output.prediction)
+            record = build_record(
                 self.use_case.name,
                 request_id,
                 request,
@@ -183,9 +187,11 @@ class Predictor:
                 requested_at=requested_at,
                 logged_at=logged_at,
                 latency_ms=latency_ms,
+                is_explored=exposure.is_explored,
+                label_propensity=exposure.label_propensity,
             )
-            for request_id, request, features, output in zip(ids, requests, served, outputs, strict=True)
-        ]
+            records.append(record)
+        return records
 
     def _ids(self, n: int, key: str | None) -> list[str]:
         if key is None:
@@ -203,9 +209,11 @@ class Predictor:
             raise ProblemError("log-unavailable", str(error), headers=[(b"retry-after", b"1")]) from error
         self.metrics.observe_write((perf_counter() - started) * 1000.0)
 
-    def _build(self, record: PredictionRecord, output: ModelOutput, served: ServedFeatures) -> dict[str, object]:
-        category = risk_category(output.probability, self.use_case.answer.risk_bands)
-        self.metrics.count_prediction(output.variant, category, record.latency_ms)
+    def _build(self, record: PredictionRecord, served: ServedFeatures) -> dict[str, object]:
+        category = risk_category(record.probability, self.use_case.answer.risk_bands)
+        self.metrics.count_prediction(record.variant, category, record.latency_ms)
         if served.missing:
             self.metrics.count_missing(served.missing)
-        return build_answer(self.use_case, record.request_id, record.subject_id, output, served, record.requested_at)
+        if record.is_explored:
+            self.metrics.count_explored(record.variant)
+        return build_answer(self.use_case, record)

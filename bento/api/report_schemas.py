@@ -212,6 +212,19 @@ def monitoring_schema(use_case: UseCase) -> Schema:
             "failures": described(
                 {"type": "object", "additionalProperties": COUNT}, "Requests that a model could not answer, by reason"
             ),
+            "exploration": _exploration_schema(),
             "label_maturity": described(maturity, due),
         }
     )
+
+
+def _exploration_schema() -> Schema:
+    counted = record(
+        {
+            "share": described(SHARE, "Declared share of positive decisions that are not carried out"),
+            "explored": described(COUNT, "Positive decisions of the window that were not"),
+            "explored_share": described(nullable(SHARE), "Their share of its positive decisions"),
+        }
+    )
+    description = "Positive decisions that are not carried out, so that their outcome is seen; null: all are"
+    return {"anyOf": [counted, {"type": "null"}], "description": description}

@@ -9,8 +9,17 @@ test holds them against each other.
 from typing import Any
 
 from bento.http import TITLES
-from shadow_platform.contracts.use_case import ContextField, Entity, Feature, UseCase
-from shadow_platform.domain.serving import CONTROL, FLOAT32_MAX, MAX_TEXT, ModelOutput, ServedFeatures, build_answer
+from shadow_platform.contracts.use_case import ActionSpec, ContextField, Entity, Exploration, Feature, UseCase
+from shadow_platform.domain.serving import (
+    CONTROL,
+    FLOAT32_MAX,
+    MAX_TEXT,
+    ModelOutput,
+    ServedFeatures,
+    ValidRequest,
+    build_answer,
+    build_record,
+)
 
 Schema = dict[str, Any]
 
@@ -122,9 +131,10 @@ def _example_of(schema: Schema, left_out: set[str]) -> dict[str, Any]:
 def answer_schema(use_case: UseCase) -> Schema:
     """JSON Schema of one answer."""
     spec = use_case.answer
+    subject = {use_case.subject: described({"type": "string"}, "What the prediction is about")}
     properties: Schema = {
         spec.request_id: described(UUID, "Id of this answer in the prediction log"),
-        use_case.subject: described({"type": "string"}, "What the prediction is about"),
+        **(subject if spec.subject else {}),
         spec.probability: described(SHARE, use_case.label.description),
         spec.prediction: described({"type": "boolean"}, "The decision: probability at or above the model's threshold"),
     }
@@ -132,15 +142,33 @@ def answer_schema(use_case: UseCase) -> Schema:
         low, high = spec.risk_bands
         bands = f"low below {low}, high from {high} on"
         properties[spec.risk_category] = {"enum": ["low", "medium", "high"], "description": bands}
+    if spec.action is not None:
+        properties[spec.action.name] = _action_schema(spec.action, spec.prediction, use_case.exploration)
     properties["model_version"] = described({"type": "string"}, "Registry version of the model that answered")
     properties["timestamp"] = described(MOMENT, "Business time of the request, UTC")
-    properties["feature_sources"] = described(
-        closed(dict.fromkeys(SOURCES, COUNT), list(SOURCES)), "Number of features from each source"
-    )
-    properties["feature_age_s"] = described(
-        {"type": ["number", "null"], "minimum": 0}, "Age of the oldest online features used, seconds; null: none were"
-    )
+    if spec.feature_sources:
+        properties |= _SERVED
     return record(properties)
+
+
+_SERVED: Schema = {
+    "feature_sources": described(
+        closed(dict.fromkeys(SOURCES, COUNT), list(SOURCES)), "Number of features from each source"
+    ),
+    "feature_age_s": described(
+        {"type": ["number", "null"], "minimum": 0}, "Age of the oldest online features used, seconds; null: none were"
+    ),
+}
+
+
+def _action_schema(action: ActionSpec, prediction: str, exploration: Exploration | None) -> Schema:
+    text = f"What to do: {action.positive} where {prediction} is true, else {action.negative}"
+    if exploration is not None:
+        text += (
+            f". A random {100 * exploration.share:g} % of the predictions that are true get {action.negative} all the "
+            "same, so that their outcome is seen: follow this field, not the prediction"
+        )
+    return {"enum": [action.negative, action.positive], "description": text}
 
 
 def example_answer(use_case: UseCase) -> dict[str, Any]:
@@ -150,7 +178,9 @@ def example_answer(use_case: UseCase) -> dict[str, Any]:
     sources = {"request": n_request, "online": n_online, "imputed": 0}
     served = ServedFeatures({}, sources, 1800.0 if n_online else None, {})
     output = ModelOutput(0.23, use_case.answer.threshold, "2", "")
-    return build_answer(use_case, EXAMPLE_ID, use_case.subject_example, output, served, EXAMPLE_AT)
+    request = ValidRequest(use_case.subject_example, {}, {})
+    times: dict[str, Any] = {"requested_at": EXAMPLE_AT, "logged_at": EXAMPLE_AT, "latency_ms": 1.0}
+    return build_answer(use_case, build_record(use_case.name, EXAMPLE_ID, request, served, output, **times))
 
 
 def explanation_schema(use_case: UseCase) -> Schema:

@@ -3,28 +3,29 @@
 Upstream: the use case's event source, or an external system that drops files. Downstream: feature views, labels.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from shadow_platform.contracts.records import QuarantinedEvent
 from shadow_platform.contracts.tables import QUARANTINED_EVENTS
 from shadow_platform.contracts.use_case import EventKind, UseCase
-from shadow_platform.domain.events import ParsedEvents, event_keys, parse_events, quarantine_frame
-from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days, start_of
+from shadow_platform.domain.events import EventSorter, Tally, quarantine_frame, repeated_events
+from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days
 from shadow_platform.resources import PlatformResource
 
 if TYPE_CHECKING:
-    from shadow_platform.adapters.lake import Lake
+    from shadow_platform.adapters.lake.events import EventBatch
+    from shadow_platform.adapters.lake.table_batch import TableBatch
 
 MAX_QUARANTINED_SHARE = 0.01
+QUARANTINE_BATCH_ROWS = 10_000
 _COMPLETE = "every_raw_row_is_valid_or_quarantined"
 _CLEAN = "few_rows_are_quarantined"
 _PARTITION_ROWS = "dagster/partition_row_count"
-_INSTANT = timedelta(microseconds=1)
 
 
 def build_event_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
@@ -47,7 +48,7 @@ def _raw_events(use_case: UseCase) -> dg.AssetsDefinition:
 
         Grain: one line an event. Partition: UTC day of receipt.
         """
-        lake, source = platform.lake(), use_case.source()
+        lake, source = platform.lake(), platform.event_source(use_case)
         n_rows, n_files, n_kept = 0, 0, 0
         for day in days(context.partition_keys):
             received = source.received_on(day)
@@ -69,67 +70,6 @@ def _raw_events(use_case: UseCase) -> dg.AssetsDefinition:
         )
 
     return raw_events
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Counts of one run, by event kind; ``by_day`` holds valid rows and violations."""
-
-    rows: dict[str, int] = field(default_factory=dict)
-    valid: dict[str, int] = field(default_factory=dict)
-    quarantined: dict[str, int] = field(default_factory=dict)
-    nulls: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    incomplete: list[str] = field(default_factory=list)
-    by_day: dict[date, tuple[int, int]] = field(default_factory=dict)
-
-    def add(self, kind: str, file: str, parsed: ParsedEvents) -> None:
-        """Count one file."""
-        for counts, n in (
-            (self.rows, parsed.n_rows),
-            (self.valid, len(parsed.valid)),
-            (self.quarantined, parsed.n_quarantined),
-        ):
-            counts[kind] = counts.get(kind, 0) + n
-        for name, n in parsed.valid.isna().sum().items():
-            self.nulls[f"{kind}.{name}"] = self.nulls.get(f"{kind}.{name}", 0) + int(n)
-        for event in parsed.quarantined:
-            reason = f"{kind}.{event.column or 'row'}"
-            self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        if parsed.n_rows != len(parsed.valid) + parsed.n_quarantined:
-            self.incomplete.append(file)
-
-    def null_rates(self) -> dict[str, float]:
-        """Share of nulls of every column that has any."""
-        return {name: round(n / self.valid[name.split(".")[0]], 6) for name, n in self.nulls.items() if n}
-
-
-class _KnownKeys:
-    """Keys of the events of one kind received before a day; days must be asked for in order."""
-
-    def __init__(self, lake: "Lake", use_case: UseCase, kind: EventKind) -> None:
-        self._lake, self._use_case, self._kind = lake, use_case, kind
-        self._until: date | None = None
-        self._keys: set[tuple[Any, ...]] = set()
-
-    def before(self, day: date) -> set[tuple[Any, ...]]:
-        """Keys received before the day."""
-        if self._until is None or self._until < day:
-            columns = ", ".join(f'"{name}"' for name in self._kind.key)
-            frame = self._lake.events_sql(
-                f'SELECT {columns} FROM "{self._kind.name}"',
-                self._use_case,
-                [self._kind],
-                start=None if self._until is None else start_of(self._until),
-                end=start_of(day) - _INSTANT,
-            )
-            self._keys.update(event_keys(frame, self._kind))
-        return self._keys
-
-    def add(self, day: date, parsed: ParsedEvents) -> None:
-        """Remember the keys of a day just sorted."""
-        self._keys.update(event_keys(parsed.valid, self._kind))
-        self._until = day + timedelta(days=1)
 
 
 def _events(use_case: UseCase) -> dg.AssetsDefinition:
@@ -170,7 +110,7 @@ def _events(use_case: UseCase) -> dg.AssetsDefinition:
     def events(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        tally = _sort_days(platform, use_case, days(context.partition_keys))
+        tally = Ingestion(platform, use_case, days(context.partition_keys)).run()
         for day, (n_valid, n_violations) in tally.by_day.items():
             context.add_asset_metadata({_PARTITION_ROWS: n_valid}, key, partition_key=day.isoformat())
             context.add_asset_metadata({_PARTITION_ROWS: n_violations}, quarantine, partition_key=day.isoformat())
@@ -179,8 +119,8 @@ def _events(use_case: UseCase) -> dg.AssetsDefinition:
             asset_key=key,
             metadata={
                 "dagster/row_count": sum(tally.valid.values()),
-                "rows_by_kind": tally.valid,
-                "quarantined_rows_by_kind": tally.quarantined,
+                "rows_by_kind": dict(tally.valid),
+                "quarantined_rows_by_kind": dict(tally.quarantined),
                 "null_rates": tally.null_rates(),
                 **{f"schema_{kind.name}": _schema(kind) for kind in use_case.events},
             },
@@ -188,9 +128,10 @@ def _events(use_case: UseCase) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=quarantine,
             metadata={
-                "dagster/row_count": sum(tally.reasons.values()),
+                "dagster/row_count": sum(tally.violations.values()),
                 "quarantined_rows": sum(tally.quarantined.values()),
-                "violations_by_column": tally.reasons,
+                "violations": dg.MetadataValue.md(tally.table()),
+                "violations_by_column": tally.violations_by_column(),
                 "dagster/column_schema": dg.TableSchema(
                     [dg.TableColumn(c.name, c.type, c.comment) for c in QUARANTINED_EVENTS.columns]
                 ),
@@ -200,27 +141,53 @@ def _events(use_case: UseCase) -> dg.AssetsDefinition:
     return events
 
 
-def _sort_days(platform: PlatformResource, use_case: UseCase, ordered: Sequence[date]) -> _Tally:
-    lake, layout, tally = platform.lake(), platform.layout, _Tally()
-    known: Mapping[str, _KnownKeys] = {kind.name: _KnownKeys(lake, use_case, kind) for kind in use_case.events}
-    for day in ordered:
-        quarantined: list[QuarantinedEvent] = []
-        n_valid = 0
-        for kind in use_case.events:
-            file = layout.raw_events(use_case.name, kind.name, day).relative_to(layout.home).as_posix()
-            content = lake.read_raw(use_case, kind, day)
-            parsed = parse_events(content, kind, file, day, known[kind.name].before(day))
-            known[kind.name].add(day, parsed)
-            lake.write_events(use_case, kind, day, parsed.valid)
-            quarantined.extend(parsed.quarantined)
-            n_valid += len(parsed.valid)
-            tally.add(kind.name, file, parsed)
-        tally.by_day[day] = (n_valid, len(quarantined))
-        lake.write_table(QUARANTINED_EVENTS, use_case, day, quarantine_frame(quarantined, use_case.name, day))
-    return tally
+class Ingestion:
+    """One run through the raw files of some days, kind by kind, a few megabytes at a time."""
+
+    def __init__(self, platform: PlatformResource, use_case: UseCase, ordered: Sequence[date]) -> None:
+        self._lake, self._layout, self._use_case, self._days = platform.lake(), platform.layout, use_case, ordered
+        self._now = datetime.now(UTC)
+        self._tally = Tally([kind.name for kind in use_case.events])
+
+    def run(self) -> Tally:
+        """Replace the partitions of events and of the quarantine, and count what came of each row."""
+        with ExitStack() as written:
+            quarantine = written.enter_context(self._lake.table_batch(QUARANTINED_EVENTS, self._use_case, self._days))
+            for kind in self._use_case.events:
+                batch = written.enter_context(self._lake.event_batch(self._use_case, kind))
+                self._sort(kind, batch, quarantine)
+                self._remove_repeated(kind, batch, quarantine)
+                for day in self._days:
+                    self._tally.written(kind.name, self._file(kind, day), day, batch.n_rows(day))
+        return self._tally
+
+    def _sort(self, kind: EventKind, batch: "EventBatch", quarantine: "TableBatch") -> None:
+        sorter = EventSorter(kind)
+        for day in self._days:
+            file, blocks = self._file(kind, day), self._lake.read_raw(self._use_case, kind, day)
+            batch.open(day)
+            for part in sorter.sort(blocks, file, day, self._now):
+                batch.append(day, part.valid)
+                if part.quarantined:
+                    quarantine.append(quarantine_frame(part.quarantined, self._use_case.name, day))
+                self._tally.sorted(kind.name, file, day, part)
+            batch.close(day)
+
+    def _remove_repeated(self, kind: EventKind, batch: "EventBatch", quarantine: "TableBatch") -> None:
+        for day, rows in batch.remove_repeated():
+            file = self._file(kind, day)
+            events = repeated_events(self._lake.read_raw(self._use_case, kind, day), kind, file, rows.tolist())
+            while some := list(islice(events, QUARANTINE_BATCH_ROWS)):
+                quarantine.append(quarantine_frame(some, self._use_case.name, day))
+                self._tally.repeated(kind.name, file, day, some)
+
+    def _file(self, kind: EventKind, day: date) -> str:
+        """Name of a raw file in the quarantine, below the home folder."""
+        path = self._layout.raw_events(self._use_case.name, kind.name, day)
+        return path.relative_to(self._layout.home).as_posix()
 
 
-def _check_results(key: dg.AssetKey, tally: _Tally) -> Iterator[dg.AssetCheckResult]:
+def _check_results(key: dg.AssetKey, tally: Tally) -> Iterator[dg.AssetCheckResult]:
     yield dg.AssetCheckResult(
         check_name=_COMPLETE,
         asset_key=key,
@@ -234,7 +201,11 @@ def _check_results(key: dg.AssetKey, tally: _Tally) -> Iterator[dg.AssetCheckRes
         asset_key=key,
         passed=n_quarantined <= MAX_QUARANTINED_SHARE * n_rows,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"quarantined_rows": n_quarantined, "raw_rows": n_rows, "violations_by_column": tally.reasons},
+        metadata={
+            "quarantined_rows": n_quarantined,
+            "raw_rows": n_rows,
+            "violations_by_column": tally.violations_by_column(),
+        },
     )
 
 

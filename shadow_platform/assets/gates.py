@@ -16,7 +16,7 @@ from shadow_platform.contracts.deployment import DeployedModel, DeploymentManife
 from shadow_platform.contracts.tables import GATE_DECISIONS, LABELS, PREDICTIONS, SHADOW_COMPARISONS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.contracts.verdicts import GateDecision
-from shadow_platform.domain import gates
+from shadow_platform.domain import censoring, gates
 from shadow_platform.domain.labels import matured_cohort, pair, with_features
 from shadow_platform.partitions import labels_known_until, moment
 from shadow_platform.resources import PlatformResource
@@ -160,7 +160,8 @@ def _cohort(
     )
     labels = lake.read_table(LABELS, use_case, first_day)
     comparisons = lake.read_table(SHADOW_COMPARISONS, use_case, first_day)
-    cohort = matured_cohort(predictions[is_evidence], labels, as_of, use_case.label.horizon)
+    matured = matured_cohort(predictions[is_evidence], labels, as_of, use_case.label.horizon)
+    cohort = censoring.censor(matured, use_case.label.hidden_by)
     names = [*use_case.gate.segments, *([use_case.gate.cluster] if use_case.gate.cluster else [])]
     wanted = [name for name in dict.fromkeys(names) if name in use_case.feature_names]
     return with_features(pair(cohort, comparisons, challenger), wanted)
@@ -170,7 +171,8 @@ def _code_fingerprint() -> str:
     """SHA-256 of the source that decides."""
     from shadow_platform.domain.gates import criterion, decision, operation, quality, sequence
 
-    source = "".join(inspect.getsource(module) for module in (criterion, decision, operation, quality, sequence))
+    modules = (censoring, criterion, decision, operation, quality, sequence)
+    source = "".join(inspect.getsource(module) for module in modules)
     return hashlib.sha256(source.encode()).hexdigest()
 
 
@@ -200,7 +202,7 @@ def _table(decision: GateDecision) -> str:
 
 def _plot(platform: PlatformResource, use_case: UseCase, inputs: gates.GateInputs, version: str) -> str:
     """Confidence sequence over request time, one point a cluster."""
-    pairs = gates.labelled_pairs(inputs.cohort)
+    pairs = gates.judged_pairs(inputs.cohort)
     sequence = gates.evidence(inputs.cohort, inputs.policy)
     path = pd.DataFrame(
         {

@@ -1,22 +1,27 @@
-"""Labels stage: ground truth, on the day it became known.
+"""Labels stage: ground truth on the day it became known, from events and from imported files.
 
-Upstream: events, the requests that were answered. Downstream: performance_daily, gate_decision.
+Upstream: events, the requests that were answered, label imports. Downstream: performance_daily, gate_decision.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import dagster as dg
 import pandas as pd
 
-from shadow_platform.contracts.tables import LABELS, PREDICTIONS
+from shadow_platform.contracts.tables import LABELS, PREDICTIONS, QUARANTINED_LABELS
 from shadow_platform.contracts.use_case import UseCase
-from shadow_platform.domain.labels import known_on, requests_to_label
-from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days, end_of, require_days, start_of
+from shadow_platform.domain.labels import CombinedLabels, known_on, requests_to_label
+from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days, end_of, start_of
 from shadow_platform.resources import PlatformResource
 
 
 def build_label_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
     """Assets of the labels stage."""
+    return [_labels(use_case), _quarantined_labels(use_case)]
+
+
+def _labels(use_case: UseCase) -> dg.AssetsDefinition:
     reach = -(-use_case.label.horizon // timedelta(days=1))
     earlier_days = dg.TimeWindowPartitionMapping(start_offset=-reach, allow_nonexistent_upstream_partitions=True)
 
@@ -31,41 +36,41 @@ def build_label_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
         group_name="labels",
         kinds={"duckdb", "parquet"},
         owners=[use_case.owner],
-        code_version="1",
+        code_version="2",
     )
     def labels(context: dg.AssetExecutionContext, platform: PlatformResource) -> dg.MaterializeResult:
         """Truth about requests, with when it became true and when it became known.
 
         Grain: one row a label that became known; a correction is a further row. Key: subject_id, requested_at,
-        known_at. Partition: UTC day of known_at.
+        known_at. Partition: UTC day of known_at. A label that a decision hid is left out, and counted as censored.
         """
-        lake, n_rows, n_positive = platform.lake(), 0, 0
-        horizon, of_days = use_case.label.horizon, days(context.partition_keys)
-        for kind in use_case.events:
-            require_days(f"events {kind.name}", lake.event_days(use_case, kind), of_days[0], of_days[-1])
+        lake, horizon, of_days = platform.lake(), use_case.label.horizon, days(context.partition_keys)
+        platform.require_events(use_case, of_days[0], of_days[-1])
         requests = _requests(platform, use_case, start_of(of_days[0]) - horizon, end_of(of_days[-1]))
+        counts = dict.fromkeys(("dagster/row_count", "positive", "imported", "censored", "contradicted"), 0)
         for day in of_days:
             start, end = start_of(day), end_of(day)
             is_open = (requests["requested_at"] >= start - horizon) & (requests["requested_at"] < end)
-            known = lake.events_sql(
-                use_case.label.sql,
-                use_case,
-                use_case.events,
-                {"as_of": end},
-                start=start - horizon - _lookback(use_case),
-                end=end,
-                extra={"requests": requests[is_open]},
-            )
-            rows = known_on(known, start, end).assign(use_case=use_case.name)[list(LABELS.column_names)]
-            n_rows += lake.write_table(LABELS, use_case, day, rows)
-            n_positive += int(rows["label"].sum())
-        return dg.MaterializeResult(metadata={"dagster/row_count": n_rows, "positive": n_positive})
+            found = platform.labels_of(use_case, requests[is_open], start, end)
+            found = replace(found, rows=known_on(found.rows, start, end))
+            lake.write_table(LABELS, use_case, day, found.rows.assign(use_case=use_case.name))
+            for name, n in _counts(found).items():
+                counts[name] += n
+        if counts["contradicted"]:
+            context.log.warning("%d imported labels contradict the events and were left out", counts["contradicted"])
+        return dg.MaterializeResult(metadata=counts)
 
-    return [labels]
+    return labels
 
 
-def _lookback(use_case: UseCase) -> timedelta:
-    return max((view.lookback for view in use_case.views), default=timedelta(0))
+def _counts(found: CombinedLabels) -> dict[str, int]:
+    return {
+        "dagster/row_count": len(found.rows),
+        "positive": int(found.rows["label"].sum()),
+        "imported": found.n_imported,
+        "censored": found.n_censored,
+        "contradicted": found.n_contradicted,
+    }
 
 
 def _requests(platform: PlatformResource, use_case: UseCase, start: datetime, end: datetime) -> pd.DataFrame:
@@ -73,5 +78,40 @@ def _requests(platform: PlatformResource, use_case: UseCase, start: datetime, en
     lake = platform.lake()
     window = {"start": start, "end": end}
     spine = lake.events_sql(use_case.requests_sql, use_case, use_case.events, window, end=end)
-    answered = lake.read_table(PREDICTIONS, use_case, start.date(), (end + timedelta(days=1)).date())
+    until = (end + timedelta(days=1)).date()
+    answered = lake.read_table(PREDICTIONS, use_case, start.date(), until, ["subject_id", "requested_at"])
     return requests_to_label(spine, answered, start, end)
+
+
+def _quarantined_labels(use_case: UseCase) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[use_case.name, "quarantined_labels"],
+        group_name="labels",
+        kinds={"parquet"},
+        owners=[use_case.owner],
+        code_version="1",
+    )
+    def quarantined_labels(platform: PlatformResource) -> dg.MaterializeResult:
+        """Rows of imported label files that were refused, kept whole with the reason.
+
+        Grain: one row a violation. Key: import_id, row, column_name. Not partitioned: a file is imported on any day,
+        also after the last day of the use case.
+        """
+        lake = platform.lake()
+        refused = lake.label_imports(use_case).refused()
+        for day, rows in refused.groupby(refused["imported_at"].dt.date):
+            lake.write_table(QUARANTINED_LABELS, use_case, day, rows)
+        n_rows = refused[["import_id", "row"]].drop_duplicates()
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(refused),
+                "quarantined_rows": len(n_rows),
+                "violations_by_column": refused["column_name"].fillna("row").value_counts().to_dict(),
+                "violations_by_file": refused["file"].value_counts().to_dict(),
+                "dagster/column_schema": dg.TableSchema(
+                    [dg.TableColumn(c.name, c.type, c.comment) for c in QUARANTINED_LABELS.columns]
+                ),
+            }
+        )
+
+    return quarantined_labels

@@ -11,6 +11,7 @@ import pandas as pd
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.tables import LABELS, PERFORMANCE_DAILY, PREDICTIONS, SHADOW_COMPARISONS
 from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.domain.censoring import censor
 from shadow_platform.domain.estimation import Calibrator, fit_calibrator, performance_by_day
 from shadow_platform.domain.labels import matured_cohort
 from shadow_platform.partitions import labels_known_until, moment
@@ -38,7 +39,7 @@ def build_performance_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
         group_name="performance",
         kinds={"scikitlearn", "parquet"},
         owners=[use_case.owner],
-        code_version="1",
+        code_version="2",
     )
     def performance_daily(
         context: dg.AssetExecutionContext, config: PerformanceConfig, platform: PlatformResource
@@ -46,7 +47,8 @@ def build_performance_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
         """Metrics of every model and request day; labels of immature cohorts are not used.
 
         Grain: one row a request day, model version and role. Key: the same. Not partitioned: a later as_of replaces
-        a day's row. Estimated columns hold only if P(y|x) is stable.
+        a day's row. Estimated columns hold only if P(y|x) is stable. Where decisions hide labels, the realised ones are
+        estimated by inverse propensities, or null when these are zero.
         """
         as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
         judged = _judged(platform, use_case, as_of, config.first_day)
@@ -55,7 +57,7 @@ def build_performance_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
             calibrator = _calibrator(platform, use_case, str(version))
             if calibrator is None:
                 uncalibrated.append(str(version))
-            parts.append(performance_by_day(cohort, str(role), as_of, calibrator))
+            parts.append(performance_by_day(cohort, str(role), as_of, calibrator, use_case.costs))
         rows = (
             pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(PERFORMANCE_DAILY.column_names))
         )
@@ -76,7 +78,7 @@ def build_performance_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
 
 
 def _judged(platform: PlatformResource, use_case: UseCase, as_of: datetime, first_day: str | None) -> pd.DataFrame:
-    """Every answer of every model with ``role`` and the label of matured requests."""
+    """Every answer of every model with ``role``, and what is known of its request once that has matured."""
     lake = platform.lake()
     start = datetime.fromisoformat(first_day).date() if first_day else None
     predictions = lake.read_table(PREDICTIONS, use_case, start)
@@ -99,9 +101,9 @@ def _judged(platform: PlatformResource, use_case: UseCase, as_of: datetime, firs
         ignore_index=True,
     )
     labels = lake.read_table(LABELS, use_case, start)
-    matured = matured_cohort(answers, labels, as_of, use_case.label.horizon)
-    keys = ["request_id", "role", "model_version"]
-    return answers.merge(matured[[*keys, "label"]], on=keys, how="left")
+    matured = matured_cohort(predictions, labels, as_of, use_case.label.horizon)
+    known = censor(matured, use_case.label.hidden_by)[["request_id", "label", "is_hidden", "label_propensity"]]
+    return answers.merge(known, on="request_id", how="left", validate="many_to_one")
 
 
 def _calibrator(platform: PlatformResource, use_case: UseCase, version: str) -> Calibrator | None:
@@ -119,15 +121,19 @@ def _calibrator(platform: PlatformResource, use_case: UseCase, version: str) -> 
 
 def _latest(rows: pd.DataFrame) -> str:
     """Last day with labels of each model as a markdown table."""
-    header = "| day | role | version | n | ROC-AUC | log loss | F1 | estimated F1, if P(y given x) is stable |\n"
+    header = (
+        "| day | role | version | n | labelled | hidden | estimator | ROC-AUC | log loss | its 95 % interval | F1 "
+        "| cost | estimated F1, if P(y given x) is stable |\n"
+    )
     labelled = rows[rows["n_labelled"] > 0].sort_values("day_at").groupby(["role", "model_version"]).tail(1)
     lines = [
-        f"| {row['day_at']:%Y-%m-%d} | {row['role']} | {row['model_version']} | {row['n']} | "
-        f"{_number(row['roc_auc'])} | {_number(row['log_loss'])} | {_number(row['f1'])} | "
-        f"{_number(row['estimated_f1'])} |\n"
+        f"| {row['day_at']:%Y-%m-%d} | {row['role']} | {row['model_version']} | {row['n']} | {row['n_labelled']} | "
+        f"{row['n_censored']} | {row['estimator']} | {_number(row['roc_auc'])} | {_number(row['log_loss'])} | "
+        f"{_number(row['log_loss_low'])} to {_number(row['log_loss_high'])} | {_number(row['f1'])} | "
+        f"{_number(row['cost_per_request'])} | {_number(row['estimated_f1'])} |\n"
         for row in labelled.to_dict("records")
     ]
-    return "".join([header, "|---|---|---|---|---|---|---|---|\n", *lines])
+    return "".join([header, "|---" * 13, "|\n", *lines])
 
 
 def _number(value: float | None) -> str:

@@ -23,7 +23,7 @@ from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS
 from shadow_platform.contracts.use_case import ModelSpec, Role, UseCase
 from shadow_platform.contracts.verdicts import Outcome, ParityReport
 from shadow_platform.domain import training
-from shadow_platform.partitions import end_of, moment, require_days
+from shadow_platform.partitions import end_of, moment
 from shadow_platform.resources import PlatformResource
 
 if TYPE_CHECKING:
@@ -87,12 +87,13 @@ def _training_frame(use_case: UseCase) -> dg.AssetsDefinition:
         fingerprint, and a rolling window is a later ``as_of``.
         """
         as_of = moment(config.as_of) if config.as_of else _end_of_events(platform, use_case)
-        frame, n_requests = _point_in_time_frame(platform, use_case, as_of)
+        frame, counts = _point_in_time_frame(platform, use_case, as_of)
         fingerprint = training.frame_fingerprint(frame)
         path = platform.lake().write_frame(use_case, fingerprint, frame)
-        context.log.info("frame %s: %d of %d requests have a label", fingerprint, len(frame), n_requests)
+        n_labelled, n_requests = int(frame["label"].notna().sum()), counts["requests"]
+        context.log.info("frame %s: %d of %d requests have a label", fingerprint, n_labelled, n_requests)
         return dg.MaterializeResult(
-            metadata=_frame_metadata(use_case, frame, n_requests, as_of, fingerprint, path),
+            metadata=_frame_metadata(use_case, frame, counts, as_of, fingerprint, path),
             data_version=dg.DataVersion(fingerprint),
         )
 
@@ -107,27 +108,30 @@ def _end_of_events(platform: PlatformResource, use_case: UseCase) -> datetime:
     return end_of(max(received))
 
 
-def _point_in_time_frame(platform: PlatformResource, use_case: UseCase, as_of: datetime) -> tuple[pd.DataFrame, int]:
-    """The frame, and the number of requests in its window."""
+def _point_in_time_frame(
+    platform: PlatformResource, use_case: UseCase, as_of: datetime
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The frame, and how many requests and labels of which kind its window has."""
     lake = platform.lake()
     parts = training.windows(use_case.training, use_case.label.horizon, as_of)
     window = {"start": parts.fit.start, "end": parts.evaluation.end}
     first, last = max(parts.fit.start.date(), use_case.first_partition), (as_of - timedelta(microseconds=1)).date()
-    for kind in use_case.events:
-        require_days(f"events {kind.name}", lake.event_days(use_case, kind), first, last)
+    platform.require_events(use_case, first, last)
     requests = lake.events_sql(use_case.requests_sql, use_case, use_case.events, window, end=as_of)
-    labels = lake.events_sql(
-        use_case.label.sql, use_case, use_case.events, {"as_of": as_of}, end=as_of, extra={"requests": requests}
-    )
+    labels = platform.labels_of(use_case, requests, parts.fit.start, as_of)
     view_values = None
     if use_case.views:
         keys = [entity.join_key for entity in use_case.entities]
         view_values = platform.feature_store(use_case).historical(requests[[*keys, "requested_at"]])
-    return training.assemble(requests, view_values, labels, use_case.features, as_of), len(requests)
+    frame = training.assemble(
+        requests, view_values, labels.believed(as_of), use_case.features, as_of, use_case.label.hidden_by is not None
+    )
+    counts = {"requests": len(requests), "imported_labels": labels.n_imported, "censored_labels": labels.n_censored}
+    return frame, counts
 
 
 def _frame_metadata(
-    use_case: UseCase, frame: pd.DataFrame, n_requests: int, as_of: datetime, fingerprint: str, path: Path
+    use_case: UseCase, frame: pd.DataFrame, counts: dict[str, int], as_of: datetime, fingerprint: str, path: Path
 ) -> dict[str, Any]:
     null_rates = frame[list(use_case.feature_names)].isna().mean()
     table = "\n".join(f"| {name} | {rate:.2%} |" for name, rate in null_rates.items())
@@ -138,7 +142,9 @@ def _frame_metadata(
         ),
         "fingerprint": fingerprint,
         "as_of": as_of.isoformat(),
-        "requests_without_label": n_requests - len(frame),
+        "requests_without_label": counts["requests"] - int(frame["label"].notna().sum()),
+        "imported_labels": counts["imported_labels"],
+        "censored_labels": counts["censored_labels"],
         "base_rate": float(frame["label"].mean()) if len(frame) else float("nan"),
         "null_rates": dg.MetadataValue.md(f"| feature | missing |\n|---|---|\n{table}"),
         "path": dg.MetadataValue.path(str(path)),

@@ -14,6 +14,7 @@ UPSTREAM = (
     "shadow_comparisons",
     "shadow_comparison_hourly",
     "labels",
+    "quarantined_labels",
     "performance_daily",
     "drift_verdict",
     "gate_decision",
@@ -23,10 +24,11 @@ UPSTREAM = (
 
 def build_warehouse_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
     """Assets of the warehouse."""
+    upstream = [*UPSTREAM, *(["fairness_groups"] if use_case.fairness else [])]
 
     @dg.asset(
         key=[use_case.name, "warehouse"],
-        deps=[[use_case.name, name] for name in UPSTREAM],
+        deps=[[use_case.name, name] for name in upstream],
         group_name="warehouse",
         kinds={"duckdb"},
         owners=[use_case.owner],

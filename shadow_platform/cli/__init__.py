@@ -7,13 +7,30 @@ Modules are imported by the command that needs them, so that ``shadow --help`` a
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shadow_platform.cli.labels import labels_app
+from shadow_platform.cli.new_use_case import new_use_case
 from shadow_platform.cli.options import ReasonOption, ShareOption, UseCaseOption, WaitOption
 from shadow_platform.cli.shadowing import challengers_app, replay
+from shadow_platform.cli.simulating import (
+    DriftOption,
+    DurationOption,
+    EntitiesOption,
+    SeedOption,
+    Shape,
+    ShapeOption,
+    SizeOption,
+    StartOption,
+    simulation_app,
+)
 from shadow_platform.contracts.errors import ShadowPlatformError
+
+if TYPE_CHECKING:
+    from shadow_platform.contracts.simulation import SimulationPlan
+    from shadow_platform.contracts.use_case import UseCase
 
 typer_app = typer.Typer(
     name="shadow",
@@ -29,7 +46,10 @@ canary_app = typer.Typer(
 typer_app.add_typer(models_app, name="models")
 typer_app.add_typer(canary_app, name="canary")
 typer_app.add_typer(challengers_app, name="challengers")
+typer_app.add_typer(labels_app, name="labels")
+typer_app.add_typer(simulation_app, name="simulation")
 typer_app.command()(replay)
+typer_app.command()(new_use_case)
 
 
 def app() -> None:
@@ -45,11 +65,24 @@ def app() -> None:
 def demo(
     use_case: UseCaseOption,
     home: Annotated[Path | None, typer.Option(help="Folder for everything it writes; default SHADOW_HOME.")] = None,
+    drift: DriftOption = None,
+    drift_start: StartOption = None,
+    drift_size: SizeOption = 0.5,
+    drift_shape: ShapeOption = Shape.SUDDEN,
+    drift_days: DurationOption = 30,
+    entities: EntitiesOption = None,
+    seed: SeedOption = 0,
 ) -> None:
-    """Play the whole loop on recorded traffic and say where to look. Run again, it continues."""
+    """Play the whole loop on recorded or simulated traffic and say where to look. Run again, it continues."""
     from shadow_platform.cli.demo import run_demo
+    from shadow_platform.cli.simulation import planned
 
-    run_demo(use_case, home)
+    def chosen(value: "UseCase") -> "SimulationPlan | None":
+        if drift is None and entities is None and not seed:
+            return None
+        return planned(value, drift, drift_start, drift_size, drift_shape, drift_days, entities, seed)
+
+    run_demo(use_case, home, chosen)
 
 
 @typer_app.command()

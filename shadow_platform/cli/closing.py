@@ -66,12 +66,12 @@ def _shadow(lake: Lake, use_case: UseCase) -> pd.DataFrame:
 
 def _performance(lake: Lake, use_case: UseCase, version: str) -> str:
     frame = lake.read_table(PERFORMANCE_DAILY, use_case.name)
-    frame = frame[(frame["model_version"] == version) & (frame["n_labelled"] > 0)]
+    frame = frame[(frame["model_version"] == version) & frame["log_loss"].notna()]
     if frame.empty:
         return ""
-    weights = frame["n_labelled"]
+    weights = frame["n_labelled"] + frame["n_censored"].fillna(0)
     loss = (frame["log_loss"] * weights).sum() / weights.sum()
-    return f"; log loss {loss:.4f} on {int(weights.sum())} matured labels"
+    return f"; log loss {loss:.4f} on {int(frame['n_labelled'].sum())} matured labels"
 
 
 def _commands(platform: PlatformResource, use_case: UseCase) -> Table:

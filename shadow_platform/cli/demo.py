@@ -28,8 +28,11 @@ from bento.api.access import SHADOW_READ, authorization
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.cli.closing import closing_table
 from shadow_platform.cli.runs import partition_range, prepare_dagster_home, run_job
+from shadow_platform.cli.simulation import choose
 from shadow_platform.cli.traffic import replay_traffic
 from shadow_platform.contracts.errors import AlreadyRunning, ShadowPlatformError
+from shadow_platform.contracts.simulation import SimulationPlan
+from shadow_platform.contracts.tables import DRIFT_VERDICTS
 from shadow_platform.contracts.use_case import DemoPlan, UseCase
 from shadow_platform.partitions import start_of
 from shadow_platform.resources import PlatformResource
@@ -96,8 +99,13 @@ class Demo:
         self.progress.stop_task(task)
 
 
-def run_demo(use_case_name: str, home: Path | None) -> None:
+def run_demo(
+    use_case_name: str, home: Path | None, chosen: Callable[[UseCase], SimulationPlan | None] = lambda _: None
+) -> None:
     """Play the loop and print where everything stands.
+
+    Args:
+        chosen: the simulation to play; ``None``: the one this home plays anyway, or real events.
 
     Raises:
         AlreadyRunning: another demo uses the same home.
@@ -122,6 +130,9 @@ def run_demo(use_case_name: str, home: Path | None) -> None:
             f"another demo is running on {platform.layout.home}; wait for it, or give --home another folder"
         ) from None
     with lock:
+        simulated = chosen(use_case)
+        if simulated is not None:
+            choose(platform, use_case, simulated)
         _play(use_case_name, use_case, use_case.demo, platform)
 
 
@@ -150,7 +161,7 @@ def _silence_libraries() -> None:
 
 def _prepare_models(demo: Demo) -> None:
     plan, start = demo.plan, start_of(demo.plan.serve_from)
-    first, last = demo.use_case.first_partition, plan.serve_until - DAY
+    first, last = demo.use_case.first_partition, plan.judged_at - DAY
     demo.run("events and features", "ingest", tags=partition_range(first, last))
     demo.run("champion and challenger", "train", config=demo.configured("training_frame", as_of=start.isoformat()))
     window = {"start": start_of(first).isoformat(), "end": start.isoformat()}
@@ -160,13 +171,16 @@ def _prepare_models(demo: Demo) -> None:
 def _serve_and_judge(demo: Demo) -> None:
     from bento.serve import free_port, running_service
 
-    plan, month = demo.plan, partition_range(demo.plan.serve_from, demo.plan.serve_until - DAY)
-    as_of = start_of(plan.serve_until).isoformat()
+    plan, served = demo.plan, partition_range(demo.plan.serve_from, demo.plan.serve_until - DAY)
+    as_of = start_of(plan.judged_at).isoformat()
     with running_service(demo.platform.settings, demo.address, free_port(), 1, shadow=True) as service:
         _send_traffic(demo, service.url)
-        demo.run("tables and drift verdicts", "monitor", tags=month)
-        _retrain_by_sensor(demo)
-        demo.run("tables with the new challenger", "compare", tags=month)
+        demo.run("tables and drift verdicts", "monitor", tags=served)
+        if _has_drifted(demo):
+            _retrain_by_sensor(demo)
+        demo.run("tables with the new challenger", "compare", tags=served)
+        if plan.judged_at > plan.serve_until:
+            demo.run("labels that came later", "label", tags=partition_range(plan.serve_until, plan.judged_at - DAY))
         judged = demo.configured("performance_daily", as_of=as_of) | demo.configured("gate_decision", as_of=as_of)
         demo.run("verdict and promotion", "decide", tags={"as_of": as_of}, config=judged)
         with demo.stage("the running service follows", 1):
@@ -203,6 +217,12 @@ def _wait_for_shadow(url: str) -> None:
             return
         time.sleep(0.2)
     raise ShadowPlatformError("the shadow worker did not catch up within 60 s; see its output above")
+
+
+def _has_drifted(demo: Demo) -> bool:
+    """Whether a verdict of the served days failed: else no sensor starts anything, and the first models are judged."""
+    verdicts = demo.platform.lake().read_table(DRIFT_VERDICTS, demo.use_case, demo.plan.serve_from)
+    return bool(verdicts["outcome"].eq("fail").any())
 
 
 def _retrain_by_sensor(demo: Demo) -> None:

@@ -9,13 +9,13 @@ import typer
 
 
 def default_use_case() -> str:
-    """``SHADOW_USE_CASE`` if it is set, else the only use case that is installed, else the setting's default."""
+    """``SHADOW_USE_CASE`` if it is set, else the only use case that this home serves, else the setting's default."""
     from shadow_platform.settings import load_settings
-    from shadow_platform.use_cases import use_case_names
 
-    settings, installed = load_settings(), use_case_names()
-    is_chosen = "shadow_use_case" in settings.model_fields_set or len(installed) != 1
-    return settings.shadow_use_case if is_chosen else installed[0]
+    settings = load_settings()
+    served = [path.stem for path in settings.layout.manifests()]
+    is_chosen = "shadow_use_case" in settings.model_fields_set or len(served) != 1
+    return settings.shadow_use_case if is_chosen else served[0]
 
 
 UseCaseOption = Annotated[

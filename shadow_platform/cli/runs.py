@@ -6,7 +6,7 @@ Upstream: definitions, jobs. Downstream: demo. The UI, a sensor and these functi
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.resources import as_file, files
 from typing import Any
@@ -43,10 +43,12 @@ def run_job(
     run_config: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
     on_step: Callable[[str], None] | None = None,
+    asset_selection: Sequence[dg.AssetKey] | None = None,
 ) -> str:
     """Execute a job in this process and return its run id.
 
     Args:
+        asset_selection: some of the job's assets; ``None``: all.
         on_step: called with the name of every step that finished, from another thread.
 
     Raises:
@@ -64,6 +66,7 @@ def run_job(
             tags=tags,
             run_id=run_id,
             raise_on_error=False,
+            asset_selection=asset_selection,
         )
     finally:
         done.set()

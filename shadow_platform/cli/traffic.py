@@ -1,7 +1,8 @@
 """Replays recorded requests against a running service, each as if on its own day.
 
 Upstream: the lake (requests and feature rows), the service. Downstream: the prediction log, through the service alone.
-Between two hours of recorded time the online store is brought forward, as a materialization every hour would.
+The online store is brought forward as often as the feature views are refreshed, at most every hour, as a
+materialization or a stream would.
 """
 
 import asyncio
@@ -13,17 +14,18 @@ from time import perf_counter
 from typing import Any
 
 import aiohttp
-import orjson
 import pandas as pd
 
 from bento.api.access import PREDICT, authorization
 from shadow_platform.adapters.lake import Lake
+from shadow_platform.cli.bodies import request_bodies
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
 
 HOUR = timedelta(hours=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -43,37 +45,15 @@ class TrafficReport:
 
 def recorded_requests(lake: Lake, use_case: UseCase, start: datetime, end: datetime) -> pd.DataFrame:
     """Requests of ``[start, end)`` in order of ``requested_at``."""
-    frame = lake.events_sql(
-        use_case.requests_sql,
-        use_case,
-        use_case.events,
-        {"start": start, "end": end},
-        start=start - timedelta(days=2),
-        end=end,
-    )
+    frame = lake.events_sql(use_case.requests_sql, use_case, use_case.events, {"start": start, "end": end}, end=end)
     return frame.sort_values("requested_at", kind="stable").reset_index(drop=True)
 
 
-def request_bodies(use_case: UseCase, requests: pd.DataFrame) -> list[bytes]:
-    """JSON bodies of ``POST /predict``: subject, join keys and request features that are known."""
-    names = [*(entity.join_key for entity in use_case.entities), *(f.name for f in use_case.request_features)]
-    columns = list(dict.fromkeys(names))
-    subjects = requests["subject_id"].tolist()
-    rows = requests[columns].astype(object).where(requests[columns].notna(), None).to_dict("records")
-    return [
-        orjson.dumps(
-            {use_case.subject: subject, **{name: value for name, value in row.items() if value is not None}},
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
-        for subject, row in zip(subjects, rows, strict=True)
-    ]
-
-
-def _hours(start: datetime, end: datetime) -> Iterator[datetime]:
-    hour = start.replace(minute=0, second=0, microsecond=0)
-    while hour < end:
-        yield hour
-        hour += HOUR
+def _steps(start: datetime, end: datetime, step: timedelta) -> Iterator[datetime]:
+    at = start - (start - EPOCH) % step
+    while at < end:
+        yield at
+        at += step
 
 
 def replay_traffic(
@@ -105,7 +85,7 @@ def replay_traffic(
 
 
 def _feature_rows(lake: Lake, use_case: UseCase, start: datetime, end: datetime) -> dict[str, pd.DataFrame]:
-    first, until = (start - HOUR).date(), end.date() + timedelta(days=1)
+    first, until = (start - timedelta(days=1)).date(), end.date() + timedelta(days=1)
     return {view.name: lake.read_features(use_case, view, first, until) for view in use_case.views}
 
 
@@ -123,19 +103,20 @@ async def _replay(
     store = platform.feature_store(use_case)
     bodies = request_bodies(use_case, requests)
     times = requests["requested_at"]
-    by_hour = {view: rows.groupby(rows["event_at"].dt.ceil("h")) for view, rows in feature_rows.items()}
+    step = min([HOUR, *(view.refresh for view in use_case.views)])
+    stamped = {view: dict(iter(rows.groupby(rows["event_at"].dt.ceil(step)))) for view, rows in feature_rows.items()}
     began = perf_counter()
     connector, token = aiohttp.TCPConnector(limit=connections), authorization(load_settings(), PREDICT)
     async with aiohttp.ClientSession(connector=connector, headers=token) as session:
-        for hour in _hours(*period):
-            for view, groups in by_hour.items():
-                if pd.Timestamp(hour) in groups.groups:
-                    store.write_online(view, groups.get_group(pd.Timestamp(hour)))
-            first, last = times.searchsorted(pd.Timestamp(hour)), times.searchsorted(pd.Timestamp(hour + HOUR))
+        for at in _steps(*period, step):
+            for view, rows_at in stamped.items():
+                if pd.Timestamp(at) in rows_at:
+                    store.write_online(view, rows_at[pd.Timestamp(at)])
+            first, last = times.searchsorted(pd.Timestamp(at)), times.searchsorted(pd.Timestamp(at + step))
             batch = [(bodies[i], times.iloc[i], requests["subject_id"].iloc[i]) for i in range(first, last)]
             await _send(session, f"{url}/predict", batch, connections, report)
-            if on_hour:
-                on_hour(hour, report)
+            if on_hour and (at + step - EPOCH) % HOUR == timedelta(0):
+                on_hour(at, report)
     report.seconds = perf_counter() - began
     return report
 

@@ -20,6 +20,10 @@ class EventFileError(ShadowPlatformError):
     """A raw event file cannot be read at all (as opposed to one bad row, which is quarantined)."""
 
 
+class LabelFileError(ShadowPlatformError):
+    """A file of labels cannot be imported at all (as opposed to one bad row, which is quarantined)."""
+
+
 class LakeError(ShadowPlatformError):
     """A partition, table or query of the lake contradicts its schema, or a file of it is corrupt."""
 

@@ -54,6 +54,14 @@ class Layout:
         """Exact training frame, by fingerprint."""
         return self.home / "frames" / use_case / f"{fingerprint}.parquet"
 
+    def label_imports(self, use_case: str) -> Path:
+        """Folder of imported labels: a Parquet file of the accepted and one of the refused rows an imported file."""
+        return self.home / "labels" / use_case
+
+    def simulation(self, use_case: str) -> Path:
+        """Plan of the simulation that this home plays, if it is not the use case's own."""
+        return self.home / "simulation" / f"{use_case}.json"
+
     @property
     def bundles(self) -> Path:
         """Folder of bundles, one folder a hash."""
@@ -67,6 +75,10 @@ class Layout:
     def manifest(self, use_case: str) -> Path:
         """Deployment manifest that serving workers watch."""
         return self.home / "serving" / f"{use_case}.json"
+
+    def manifests(self) -> list[Path]:
+        """Deployment manifests of all use cases that this home serves, by name."""
+        return sorted(self.manifest("any").parent.glob("*.json"))
 
     def worker_states(self, use_case: str) -> Path:
         """Folder in which every serving worker keeps one file ``<pid>.json`` about itself."""

@@ -8,7 +8,7 @@ new field and a higher ``schema_version``.
 from dataclasses import dataclass, field
 from typing import Literal
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FeatureValue = float | int | str | bool | None
 Variant = Literal["champion", "canary"]
@@ -31,6 +31,8 @@ class PredictionRecord:
         propensity: probability with which this variant was chosen for this request.
         is_fallback: the canary was chosen and failed, so the champion answered; such a row is no random choice.
         latency_ms: time from parsed request to the append, milliseconds.
+        is_explored: the prediction is positive and was not carried out, so that its outcome is seen.
+        label_propensity: probability, given features and decision, that the outcome of this request can be seen.
     """
 
     request_id: str
@@ -51,6 +53,8 @@ class PredictionRecord:
     threshold: float
     latency_ms: float
     is_fallback: bool = False
+    is_explored: bool = False
+    label_propensity: float = 1.0
     schema_version: int = SCHEMA_VERSION
 
 
@@ -152,3 +156,13 @@ class QuarantinedEvent:
     column: str | None
     reason: str
     payload: str = field(default="")
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedLabel:
+    """A row of an imported label file that was refused; ``row`` counts from 1, without a header."""
+
+    row: int
+    column: str | None
+    reason: str
+    payload: str

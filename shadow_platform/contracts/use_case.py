@@ -9,9 +9,53 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal, Protocol
 
+from shadow_platform.contracts.policies import (
+    DecisionCosts,
+    DriftPolicy,
+    Exploration,
+    FairnessAttribute,
+    FairnessPolicy,
+    GatePolicy,
+    RetrainPolicy,
+    TrainingPolicy,
+)
+from shadow_platform.contracts.simulation import Simulation
+
+# Who declares a use case imports everything from here.
+__all__ = [
+    "ActionSpec",
+    "AnswerSpec",
+    "ContextField",
+    "ContextKind",
+    "DecisionCosts",
+    "DemoPlan",
+    "DriftPolicy",
+    "Entity",
+    "Envelope",
+    "Estimator",
+    "EventKind",
+    "EventSource",
+    "Exploration",
+    "FairnessAttribute",
+    "FairnessPolicy",
+    "Feature",
+    "FeatureKind",
+    "FeatureView",
+    "GatePolicy",
+    "HiddenBy",
+    "LabelPolicy",
+    "ModelSpec",
+    "RetrainPolicy",
+    "Role",
+    "Simulation",
+    "TrainingPolicy",
+    "UseCase",
+]
+
 FeatureKind = Literal["numeric", "categorical"]
 ContextKind = Literal["text", "timestamp"]
 Role = Literal["champion", "challenger"]
+HiddenBy = Literal["platform", "others"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +96,7 @@ class FeatureView:
         sql: DuckDB SQL over one table per event kind (columns as in its schema), with parameters ``$start`` and
             ``$end``; returns ``<join_key>, event_at, created_at`` and the view's features for
             ``$start < event_at <= $end``, using nothing received after ``event_at``.
+        refresh: rows are stamped at multiples of this since 1970; replayed traffic brings them online so often.
     """
 
     name: str
@@ -60,6 +105,7 @@ class FeatureView:
     lookback: timedelta
     sql: str
     description: str
+    refresh: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +165,17 @@ class LabelPolicy:
         sql: DuckDB SQL over the event tables and ``requests`` (as returned by ``UseCase.requests_sql``) with
             parameter ``$as_of``; returns ``subject_id, requested_at, label (BOOLEAN), event_at, known_at`` with
             ``known_at <= $as_of``. It sees events from the longest view lookback before the oldest request on.
+        hidden_by: whose decisions keep outcomes from being seen. ``platform``: a positive prediction is carried out (a
+            payment is blocked), so that its request has no label unless it was explored, whatever the SQL returns.
+            ``others``: somebody else decides, with a chance that is not known (a lender rejects a loan); the SQL
+            returns the labels there are. ``None``: every outcome is seen in the end.
     """
 
     name: str
     description: str
     horizon: timedelta
     sql: str
+    hidden_by: HiddenBy | None = None
 
 
 class Estimator(Protocol):
@@ -153,92 +204,26 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingPolicy:
-    """Time-ordered split that ends at the training's ``as_of``: fit, then calibration, then evaluation.
+class ActionSpec:
+    """What the caller is told to do, as a field of the answer: a word for either decision.
 
-    Attributes:
-        gap: distance between neighbouring parts, at least the label horizon, so that no label leaks forward.
+    A request that is explored gets the word of a negative decision although its prediction is positive.
     """
 
-    window: timedelta = timedelta(days=60)
-    calibration: timedelta = timedelta(days=7)
-    evaluation: timedelta = timedelta(days=7)
-    gap: timedelta = timedelta(days=1)
-    min_rows: int = 1_000
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DriftPolicy:
-    """Limits of the drift verdict; defaults are those measured in docs/methods.md."""
-
-    window: timedelta = timedelta(days=28)
-    min_rows: int = 500
-    q: float = 0.01
-    ks_floor: float = 0.05
-    total_variation_floor: float = 0.03
-    null_rate_floor: float = 0.01
-    broad_share: float = 0.20
-    broad_q: float = 0.05
-    broad_floor_factor: float = 0.4
-    score_p: float = 0.01
-    score_floor: float = 0.03
-    correlation_p: float = 0.01
-    correlation_floor: float = 0.1
-    new_category_share: float = 0.05
-    drift_threshold: float = 0.3
-    cluster: str | None = "day"
-
-
-@dataclass(frozen=True, slots=True)
-class GatePolicy:
-    """Criteria of promotion; ``None`` leaves a criterion out, and says so in the decision.
-
-    Attributes:
-        min_samples: matured, labelled pairs needed before anything is concluded.
-        min_label_coverage: share of matured requests whose label must be known; ``None`` where labels are censored.
-        margin: log loss per request by which the challenger must be better.
-        alpha: chance to promote an equal challenger over the whole life of the comparison, however often one looks.
-        cluster: rows whose differences are summed before the confidence sequence, because they are not independent:
-            ``"hour"`` or ``"day"`` of the request, a column (``"subject_id"``, a feature) within its day, or ``None``
-            when requests are independent. See docs/adr/0005.
-        min_clusters: clusters needed before anything is concluded.
-        tuned_at: number of pairs at which the confidence sequence is tightest.
-        segments: categorical features no level of which may be harmed.
-        max_a_a_difference: largest difference between a logged answer and the same champion scoring the logged
-            features again.
-    """
-
-    min_samples: int = 200
-    min_label_coverage: float | None = 0.95
-    min_f1_improvement_pct: float | None = None
-    max_brier_degradation: float | None = 0.01
-    max_calibration_error: float | None = 0.10
-    max_challenger_error_rate: float = 0.01
-    max_challenger_p95_ms: float = 200.0
-    min_coverage: float = 0.99
-    margin: float = 0.0
-    alpha: float = 0.05
-    cluster: str | None = "day"
-    min_clusters: int = 7
-    tuned_at: int = 2_000
-    segments: tuple[str, ...] = ()
-    max_segment_log_loss_increase: float = 0.02
-    max_a_a_difference: float | None = 1e-5
-
-
-@dataclass(frozen=True, slots=True)
-class RetrainPolicy:
-    """When a trigger may start a training."""
-
-    cooldown: timedelta = timedelta(hours=6)
-    min_new_labels: int = 500
-    max_log_loss_increase: float = 0.03
+    name: str
+    negative: str
+    positive: str
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerSpec:
-    """Names in the answer of ``POST /predict`` and how a probability becomes a decision."""
+    """Names in the answer of ``POST /predict`` and how a probability becomes a decision.
+
+    Attributes:
+        feature_sources: whether the answer says how many features came from where.
+        subject: whether the answer repeats the subject of the request.
+        action: what the caller is told to do; ``None``: the prediction is the decision.
+    """
 
     probability: str
     prediction: str
@@ -246,14 +231,27 @@ class AnswerSpec:
     risk_category: str | None = "risk_category"
     risk_bands: tuple[float, float] = (0.3, 0.7)
     request_id: str = "request_id"
+    feature_sources: bool = True
+    subject: bool = True
+    action: ActionSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """Recorded days that ``shadow demo`` plays: train on what is known at ``serve_from``, decide at ``serve_until``."""
+    """Recorded days that ``shadow demo`` plays: train on what is known at ``serve_from``, serve until ``serve_until``.
+
+    Attributes:
+        decide_at: day on which the gate judges; ``None``: ``serve_until``. Later where labels take their time.
+    """
 
     serve_from: date
     serve_until: date
+    decide_at: date | None = None
+
+    @property
+    def judged_at(self) -> date:
+        """Day at whose start the gate judges."""
+        return self.decide_at or self.serve_until
 
 
 class EventSource(Protocol):
@@ -278,12 +276,17 @@ class UseCase:
         source: opens the event source; called only when events are landed.
         requests_sql: DuckDB SQL over the event tables with ``$start`` and ``$end``; returns ``subject_id``,
             every entity's join key, ``requested_at`` in ``[$start, $end)``, and every request feature: the spine of
-            training and the body of recorded traffic.
+            training and the body of recorded traffic. With an envelope it also returns the columns of its context
+            fields; a timestamp field without a column is ``requested_at``, a field named as the subject is the subject.
         features: inputs of every model, in matrix order; names are unique.
         envelope: object of the request that holds its event; ``None``: requests are flat.
         models: the first is the initial champion, the others its challengers.
         first_partition, last_partition: first and last UTC day with events; ``None``: they go on.
         demo: recorded days for ``shadow demo``; ``None``: this use case cannot be played back.
+        simulation: how its events are simulated; ``None``: they are real. ``source`` then plays its default.
+        costs: what wrong decisions cost; the answer's threshold is then ``costs.threshold``.
+        exploration: which positive decisions are not carried out; ``None``: all are.
+        fairness: groups whose decisions are compared; ``None``: no report is made.
     """
 
     name: str
@@ -309,6 +312,10 @@ class UseCase:
     last_partition: date | None = None
     demo: DemoPlan | None = None
     envelope: Envelope | None = None
+    simulation: Simulation | None = None
+    costs: DecisionCosts | None = None
+    exploration: Exploration | None = None
+    fairness: FairnessPolicy | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from shadow_platform.contracts.records import FailureRecord, PredictionRecord, Variant
+from shadow_platform.contracts.use_case import Exploration
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
@@ -34,6 +35,7 @@ class RequestSample(NamedTuple):
     latency_ms: float
     age_s: float | None
     missing: tuple[str, ...]
+    is_explored: bool
 
     @classmethod
     def of(cls, record: PredictionRecord) -> "RequestSample":
@@ -48,6 +50,7 @@ class RequestSample(NamedTuple):
             record.latency_ms,
             record.feature_age_s,
             tuple(name for name, value in record.features.items() if value is None),
+            record.is_explored,
         )
 
 
@@ -57,8 +60,13 @@ def summarise_requests(
     features: Sequence[str],
     label_horizon: timedelta,
     now: datetime,
+    exploration: Exploration | None = None,
 ) -> dict[str, Any]:
-    """Counts, quantiles and rates of a window; ``None`` where there is nothing to measure, never a default number."""
+    """Counts, quantiles and rates of a window; ``None`` where there is nothing to measure, never a default number.
+
+    Args:
+        exploration: the use case's; ``None``: every decision is carried out.
+    """
     models = sorted({(sample.variant, sample.model_version) for sample in samples})
     return {
         **_scores(samples),
@@ -74,6 +82,7 @@ def summarise_requests(
             for variant, version in models
         ],
         "failures": dict(Counter(failure.reason for failure in failures)),
+        "exploration": None if exploration is None else _explored(samples, exploration.share),
         "label_maturity": _maturity(samples, label_horizon, now),
     }
 
@@ -91,6 +100,12 @@ def _missing_rates(samples: Sequence[RequestSample], features: Sequence[str]) ->
     for names, n in Counter(sample.missing for sample in samples).items():
         missing.update(dict.fromkeys(names, n))
     return {name: _share(missing[name], len(samples)) for name in features}
+
+
+def _explored(samples: Sequence[RequestSample], share: float) -> dict[str, Any]:
+    n_explored = sum(sample.is_explored for sample in samples)
+    n_positive = sum(sample.is_positive for sample in samples)
+    return {"share": share, "explored": n_explored, "explored_share": _share(n_explored, n_positive)}
 
 
 def _maturity(samples: Sequence[RequestSample], horizon: timedelta, now: datetime) -> dict[str, Any]:

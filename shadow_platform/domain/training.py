@@ -28,6 +28,7 @@ from shadow_platform.contracts.verdicts import Outcome, ParityReport
 
 FIT, CALIBRATION, EVALUATION = "fit", "calibration", "evaluation"
 PARTS = (FIT, CALIBRATION, EVALUATION)
+HIDDEN = "hidden"  # in a part's window, without a label: it teaches nothing, but its like will ask again
 
 # Probabilities are clipped to [0.01, 0.99] in every log loss of the platform (docs/methods.md).
 LOG_LOSS_CLIP = 0.01
@@ -128,6 +129,7 @@ def assemble(
     labels: pd.DataFrame,
     features: Sequence[Feature],
     as_of: datetime,
+    keep_hidden: bool = False,
 ) -> pd.DataFrame:
     """Training frame of the requests whose label was known at ``as_of``, in time order, without an index.
 
@@ -135,6 +137,8 @@ def assemble(
         requests: ``subject_id, requested_at`` and the request features; one row a request.
         view_values: features of the views, row by row as ``requests``.
         labels: ``subject_id, requested_at, label, known_at``; of several labels of a request the latest known counts.
+        keep_hidden: requests without a label stay: where decisions hide labels, the labelled are not like those who
+            will ask, and a drift reference made of them alone would drift by itself.
     """
     key = ["subject_id", "requested_at"]
     repeated = requests.duplicated(key)
@@ -149,26 +153,29 @@ def assemble(
         source = requests if feature.view is None or view_values is None else view_values
         columns[feature.name] = source[feature.name].reset_index(drop=True)
     known = labels[labels["known_at"] <= as_of].sort_values("known_at").drop_duplicates(key, keep="last")
-    frame = pd.DataFrame(columns).merge(known[[*key, "label", "known_at"]], on=key, how="inner", validate="1:1")
-    frame = frame[frame["label"].notna()].astype({"label": bool})
+    frame = pd.DataFrame(columns).merge(known[[*key, "label", "known_at"]], on=key, how="left", validate="1:1")
+    frame = frame.astype({"label": "boolean"}) if keep_hidden else frame[frame["label"].notna()].astype({"label": bool})
     return frame.sort_values(["requested_at", "subject_id"], kind="stable").reset_index(drop=True)
 
 
 def split(frame: pd.DataFrame, parts: Windows, min_rows: int) -> npt.NDArray[np.str_]:
-    """Part of each row; empty for rows in a gap, and for labels that came later than the next part's start.
+    """Part of each row, or ``hidden``; empty in a gap, and where the label came later than the next part's start.
 
     Raises:
         NotEnoughData: a part has too few rows, or labels of one class only.
     """
     times, known = frame["requested_at"], frame["known_at"]
+    is_labelled = frame["label"].notna().to_numpy(dtype=bool)
     result = np.full(len(frame), "", dtype="<U11")
     for name, window in zip(PARTS, (parts.fit, parts.calibration, parts.evaluation), strict=True):
         is_in = window.holds(times)
+        result[is_in & ~is_labelled] = HIDDEN
+        is_in &= is_labelled
         if name != EVALUATION:
             is_in &= (known <= window.end + parts.gap).to_numpy(dtype=bool)
         result[is_in] = name
         needed = min_rows if name == FIT else min(MIN_ROWS_OF_A_PART, min_rows)
-        labels = frame["label"].to_numpy(dtype=bool)[is_in]
+        labels = frame["label"][is_in].to_numpy(dtype=bool)
         if len(labels) < needed or labels.all() or not labels.any():
             raise NotEnoughData(
                 f"{name} part {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} has {len(labels)} labelled "
@@ -226,7 +233,7 @@ def train(
     is_fit, is_calibration, is_evaluation = (part == name for name in PARTS)
     inputs = learn_inputs(features, frame[is_fit])
     matrix, _ = encode(inputs, frame)
-    labels = frame["label"].to_numpy(dtype=bool)
+    labels = frame["label"].fillna(False).to_numpy(dtype=bool)
 
     def fitted(rows: Labels) -> Estimator:
         model = spec.build(features, _level_counts(inputs), seed)
@@ -238,8 +245,8 @@ def train(
     scores = np.full(len(frame), np.nan)
     for rows, held_out in time_blocks(is_fit, labels):
         scores[held_out] = calibrated(raw_scores(fitted(rows), matrix[held_out]), calibration)
-    later = is_calibration | is_evaluation
-    scores[later] = calibrated(raw_scores(estimator, matrix[later]), calibration)
+    unseen = is_calibration | is_evaluation | (part == HIDDEN)
+    scores[unseen] = calibrated(raw_scores(estimator, matrix[unseen]), calibration)
     probabilities = scores[is_evaluation]
     return Trained(
         estimator=estimator,

@@ -28,7 +28,7 @@ def lake(layout: Layout) -> Lake:
 
 def label_row(subject_id: str = "a", known_at: datetime = NOON, **changes: Any) -> dict[str, Any]:
     row = {"use_case": "tiny", "subject_id": subject_id, "requested_at": NOON, "label": True}
-    return {**row, "event_at": known_at, "known_at": known_at, **changes}
+    return {**row, "event_at": known_at, "known_at": known_at, "source": "events", **changes}
 
 
 def labels(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -239,7 +239,7 @@ def test_training_frames_are_kept_exactly_under_their_fingerprint(lake: Lake) ->
 def test_a_raw_file_is_written_once_and_never_replaced(lake: Lake) -> None:
     assert lake.land_raw(USE_CASE, VISITS, DAY, [{"a": 1}])
     assert not lake.land_raw(USE_CASE, VISITS, DAY, [{"a": 2}])
-    assert lake.read_raw(USE_CASE, VISITS, DAY) == b'{"a": 1}\n'
+    assert b"".join(lake.read_raw(USE_CASE, VISITS, DAY)) == b'{"a": 1}\n'
 
 
 def test_raw_rows_that_are_no_json_leave_no_file(lake: Lake, layout: Layout) -> None:
@@ -251,7 +251,7 @@ def test_raw_rows_that_are_no_json_leave_no_file(lake: Lake, layout: Layout) -> 
 
 def test_a_missing_raw_file_is_named(lake: Lake) -> None:
     with pytest.raises(EventFileError, match=r"events\.jsonl cannot be read: No such file.*materialize raw_events"):
-        lake.read_raw(USE_CASE, VISITS, DAY)
+        next(lake.read_raw(USE_CASE, VISITS, DAY))
 
 
 @pytest.mark.parametrize("schema", TABLES, ids=lambda schema: schema.name)

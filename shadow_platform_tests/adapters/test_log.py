@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shadow_platform.adapters.log import FileLogSink, FileLogSource, decode_prediction, decode_shadow
 from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.records import ModelAnswer, PredictionRecord, ShadowRecord, SourceOffset
+from shadow_platform_tests.adapters.test_log_tables import OLD_PREDICTIONS
 from shadow_platform_tests.fakes_log import FullLog, InMemoryLog
 
 NOON = datetime(2024, 3, 1, 12, 0, tzinfo=UTC).timestamp()
@@ -243,6 +244,15 @@ def test_records_survive_the_log(tmp_path: Path) -> None:
     first, second = FileLogSource(tmp_path).read({})
     assert decode_prediction(first.payload) == prediction()
     assert decode_shadow(second.payload) == comparison()
+
+
+def test_lines_of_earlier_schema_versions_are_read_with_what_they_did_not_know_yet() -> None:
+    first, second = (decode_prediction(line) for line in OLD_PREDICTIONS.read_bytes().splitlines())
+    assert (first.schema_version, second.schema_version) == (1, 2)
+    assert (first.is_fallback, second.is_fallback) == (False, True)
+    for record in (first, second):
+        assert (record.is_explored, record.label_propensity) == (False, 1.0)
+        assert (record.probability, record.features["channel"]) == (0.75, "mail")
 
 
 def test_a_later_schema_version_is_read_by_the_fields_that_are_known(tmp_path: Path) -> None:

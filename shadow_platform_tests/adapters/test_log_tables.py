@@ -14,6 +14,8 @@ from shadow_platform.contracts.records import ModelAnswer, PredictionRecord, Sha
 from shadow_platform.contracts.tables import PREDICTIONS, SHADOW_COMPARISONS
 
 DAY = date(2024, 1, 1)
+OLD_PREDICTIONS = Path(__file__).with_name("predictions_of_versions_1_and_2.jsonl")
+"""Lines as the platform wrote them at those versions of the record; both were answered on ``DAY``."""
 PREDICTION = PredictionRecord(
     request_id="r1",
     use_case="tiny",
@@ -155,12 +157,18 @@ def test_a_replay_of_what_was_dropped_is_no_double(lake: Lake, layout: Layout) -
     assert lake.doubled_comparisons("tiny", DAY)["n_doubled"].tolist() == [1]
 
 
-def test_a_prediction_logged_before_fallbacks_were_is_none(lake: Lake, layout: Layout) -> None:
-    line = {name: value for name, value in asdict(PREDICTION).items() if name != "is_fallback"}
-    fallback = replace(PREDICTION, request_id="r2", is_fallback=True)
-    segment(layout.log("predictions", "tiny"), [orjson.dumps({**line, "schema_version": 1}), fallback])
+def test_a_prediction_logged_before_a_field_was_reads_as_if_what_it_tells_of_had_not_happened(
+    lake: Lake, layout: Layout
+) -> None:
+    explored = replace(PREDICTION, is_explored=True, label_propensity=0.05)
+    segment(layout.log("predictions", "tiny"), [*OLD_PREDICTIONS.read_bytes().splitlines(), explored])
     rows, n_bad = lake.ingest_predictions("tiny", DAY)
-    assert (rows["is_fallback"].tolist(), n_bad) == ([False, True], 0)
+    assert n_bad == 0
+    assert rows["is_fallback"].tolist() == [False, True, False]
+    assert rows["is_explored"].tolist() == [False, False, True]
+    assert rows["label_propensity"].tolist() == [1.0, 1.0, 0.05]
+    assert rows["probability"].tolist() == [0.75, 0.75, 0.25]
+    assert lake.write_table(PREDICTIONS, "tiny", DAY, rows) == 3
 
 
 def test_every_challenger_has_its_own_row(lake: Lake, layout: Layout) -> None:

@@ -129,6 +129,7 @@ class Home:
                 "label": label,
                 "event_at": pd.to_datetime(known, utc=True),
                 "known_at": pd.to_datetime(known, utc=True),
+                "source": "events",
             }
         )
         for day, rows in frame.groupby(frame["known_at"].dt.date):

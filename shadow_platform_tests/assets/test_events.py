@@ -101,6 +101,12 @@ def test_faulty_rows_are_in_quarantine_with_reason_and_payload_and_the_check_war
     assert json.loads(quarantined["payload"].iloc[0]) == rows[1]
     assert set(quarantined["file"]) == {"raw/tiny/visits/dt=2024-01-01/events.jsonl"}
     assert metadata(result, "events", FIRST_DAY)["quarantined_rows_by_kind"] == {"visits": 2, "purchases": 0}
+    table = metadata(result, "quarantined_events", FIRST_DAY)["violations"]
+    assert (
+        "| 1 | visits | cart_value | failed in_range(0, 10000) | raw/tiny/visits/dt=2024-01-01/events.jsonl:2 |"
+        in table
+    )
+    assert "| 1 | visits | row | the last line is cut off | raw/tiny/visits/dt=2024-01-01/events.jsonl:5 |" in table
     checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
     assert checks == {"every_raw_row_is_valid_or_quarantined": True, "few_rows_are_quarantined": False}
 

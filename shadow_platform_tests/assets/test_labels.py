@@ -1,7 +1,10 @@
-"""Labels of the tiny use case land on the day they became known, for answered requests too."""
+"""Labels of the tiny use case land on the day they became known, for answered requests too, imported ones as well."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -9,13 +12,16 @@ import pytest
 
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.assets.labels import build_label_assets
+from shadow_platform.cli.importing import land_file
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.tables import LABELS
+from shadow_platform.contracts.tables import LABELS, PREDICTIONS
+from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
+from shadow_platform_tests.cli.importing import LATER, corrections, first_labels
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
 
 DAYS = 4
-LABELS_ASSET = build_label_assets(USE_CASE)[0]
+CENSORED = replace(USE_CASE, label=replace(USE_CASE.label, hidden_by="platform"))
 
 
 @cache
@@ -41,14 +47,16 @@ def lake(layout: Layout) -> Lake:
     return made
 
 
-def materialize(layout: Layout) -> None:
+def materialize(layout: Layout, use_case: UseCase = USE_CASE) -> dict[str, Any]:
     last = FIRST_DAY + timedelta(days=DAYS - 1)
     tags = {
         "dagster/asset_partition_range_start": FIRST_DAY.isoformat(),
         "dagster/asset_partition_range_end": last.isoformat(),
     }
     platform = PlatformResource(shadow_home=str(layout.home))
-    assert dg.materialize([LABELS_ASSET], resources={"platform": platform}, tags=tags).success
+    asset = build_label_assets(use_case)[0]
+    result = dg.materialize([asset], resources={"platform": platform}, tags=tags)
+    return {k: v.value for k, v in result.asset_materializations_for_node(asset.op.name)[0].metadata.items()}
 
 
 def test_each_request_has_one_label_on_the_day_it_became_known(layout: Layout, lake: Lake) -> None:
@@ -97,3 +105,83 @@ def test_labels_do_not_change_when_later_events_arrive(layout: Layout, lake: Lak
 
     pd.testing.assert_frame_equal(before, lake.read_table(LABELS, USE_CASE, FIRST_DAY, FIRST_DAY + timedelta(days=2)))
     assert isinstance(before["known_at"].iloc[0], datetime)
+
+
+def imported(rows: pd.DataFrame, layout: Layout, file: Path, use_case: UseCase = USE_CASE) -> None:
+    rows.to_csv(file, index=False)
+    platform = PlatformResource(shadow_home=str(layout.home))
+    report = land_file(platform, use_case, file, None, LATER + timedelta(days=30))
+    assert report.n_refused == 0
+
+
+def test_imported_labels_join_the_day_they_became_known_and_are_counted(
+    layout: Layout, lake: Lake, tmp_path: Path
+) -> None:
+    before = materialize(layout)
+    imported(corrections(first_labels(lake, 7)), layout, tmp_path / "late.csv")
+
+    after = materialize(layout)
+
+    assert (before["imported"], after["imported"]) == (0, 7)
+    assert after["dagster/row_count"] == before["dagster/row_count"] + 7
+    rows = lake.read_table(LABELS, USE_CASE, LATER.date(), LATER.date() + timedelta(days=1))
+    assert rows["source"].eq("import:late.csv").sum() == 7
+
+
+def test_events_that_come_to_contradict_an_import_win_and_the_import_is_counted(
+    layout: Layout, lake: Lake, tmp_path: Path
+) -> None:
+    materialize(layout)
+    expected = lake.read_table(LABELS, USE_CASE)
+    wrong = first_labels(lake, 3)
+    for path in lake.files(LABELS, USE_CASE):
+        path.unlink()
+    imported(corrections(wrong, list(wrong["known_at"])), layout, tmp_path / "early.csv")
+
+    assert materialize(layout)["contradicted"] == 3
+    pd.testing.assert_frame_equal(expected, lake.read_table(LABELS, USE_CASE))
+
+
+def answered(lake: Lake, rows: pd.DataFrame, **columns: Any) -> None:
+    """Answers to the requests of some labels; unnamed columns are null, as in files older than the column."""
+    frame = rows[["subject_id", "requested_at"]].assign(use_case="tiny", request_id=rows["subject_id"], **columns)
+    for day, part in frame.groupby(frame["requested_at"].dt.date):
+        lake.write_table(PREDICTIONS, "tiny", day, part.reindex(columns=list(PREDICTIONS.column_names)))
+
+
+def test_where_a_positive_decision_hides_the_outcome_its_label_is_dropped_whatever_says_it(
+    layout: Layout, lake: Lake, tmp_path: Path
+) -> None:
+    materialize(layout)
+    rows, n_all = first_labels(lake, 40), len(lake.read_table(LABELS, USE_CASE))
+    decided = [i % 2 == 0 for i in range(40)]
+    explored = [{0: True, 2: False}.get(i % 4) for i in range(40)]
+    answered(lake, rows, prediction=decided, is_explored=explored)
+    imported(corrections(rows), layout, tmp_path / "labels.csv", CENSORED)
+    hidden = set(rows["subject_id"][2::4])
+
+    metadata = materialize(layout, CENSORED)
+
+    assert metadata["censored"] == 2 * len(hidden)
+    left = lake.read_table(LABELS, USE_CASE)
+    assert hidden.isdisjoint(left["subject_id"])
+    assert len(left) == n_all + 40 - 2 * len(hidden)
+
+
+def test_answers_older_than_exploration_hide_their_labels_and_history_is_not_touched(
+    layout: Layout, lake: Lake
+) -> None:
+    materialize(layout)
+    every = lake.read_table(LABELS, USE_CASE)
+    answered(lake, first_labels(lake, 5), prediction=True)
+
+    materialize(layout, CENSORED)
+
+    assert len(lake.read_table(LABELS, USE_CASE)) == len(every) - 5
+
+
+def test_where_decisions_hide_nothing_no_label_is_dropped(layout: Layout, lake: Lake) -> None:
+    materialize(layout)
+    answered(lake, first_labels(lake, 5), prediction=True)
+
+    assert materialize(layout)["censored"] == 0

@@ -1,6 +1,7 @@
 """Guarantees of the training assets: a point-in-time frame, versions that account for themselves, nothing half-done."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,14 @@ import pytest
 from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.assets.training import PARITY_CHECK, build_training_assets
+from shadow_platform.cli.importing import land_file
 from shadow_platform.contracts.errors import NotEnoughData
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS
+from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS, PREDICTIONS
 from shadow_platform.contracts.use_case import ModelSpec, UseCase
 from shadow_platform.domain.training import frame_fingerprint
 from shadow_platform.resources import PlatformResource
+from shadow_platform_tests.cli.importing import corrections
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
 
 N_DAYS = 30
@@ -135,6 +138,30 @@ def test_earlier_as_of_sees_no_event_received_later(home, instance, first, tmp_p
     alone = _metadata(_materialize(tmp_path, instance, FRAME), FRAME)
     assert alone["fingerprint"] == made["fingerprint"]
     _materialize(home, instance, FRAME)
+
+
+def test_frame_takes_imported_labels_and_leaves_out_those_that_a_decision_hid(home, instance, first, tmp_path):
+    base = _platform(home).lake().read_frame("tiny", _metadata(first, FRAME)["fingerprint"])
+    shutil.copytree(home / "lake", tmp_path / "home" / "lake")
+    lake, corrected, hidden = Lake(Layout(tmp_path / "home")), base.head(5), base.iloc[5:8]
+    known_at = START + timedelta(days=N_DAYS - 2)
+    corrections(corrected, known_at).to_csv(tmp_path / "labels.csv", index=False)
+    land_file(_platform(lake.layout.home), USE_CASE, tmp_path / "labels.csv", None, known_at + timedelta(days=9))
+    answers = hidden[["subject_id", "requested_at"]].assign(use_case="tiny", request_id=hidden["subject_id"])
+    for day, rows in answers.assign(prediction=True).groupby(answers["requested_at"].dt.date):
+        lake.write_table(PREDICTIONS, "tiny", day, rows.reindex(columns=list(PREDICTIONS.column_names)))
+    use_case = replace(USE_CASE, label=replace(USE_CASE.label, hidden_by="platform"))
+
+    with dg.DagsterInstance.ephemeral() as own:
+        made = _metadata(_materialize(lake.layout.home, own, FRAME, use_case=use_case), FRAME)
+
+    frame = lake.read_frame("tiny", made["fingerprint"]).set_index("subject_id")
+    assert (made["imported_labels"], made["censored_labels"]) == (5, 3)
+    labelled = frame.index[frame["label"].notna()]
+    assert set(labelled) == set(base["subject_id"]) - set(hidden["subject_id"])
+    assert set(hidden["subject_id"]) <= set(frame.index), "they are asked again, so the drift reference needs them"
+    assert frame.loc[corrected["subject_id"], "label"].tolist() == (~corrected["label"]).tolist()
+    assert set(frame.loc[corrected["subject_id"], "known_at"]) == {known_at}
 
 
 def test_roles_train_their_own_family_and_are_registered(home, first):

@@ -201,7 +201,7 @@ def _trained(lake: Lake, as_of: datetime) -> None:
 def _labelled(lake: Lake, at: datetime, n: int) -> None:
     times = pd.to_datetime([at] * n, utc=True)
     rows = {"use_case": TINY.name, "subject_id": [f"s{i}" for i in range(n)], "requested_at": times}
-    known = {"label": True, "event_at": times, "known_at": times}
+    known = {"label": True, "event_at": times, "known_at": times, "source": "events"}
     lake.write_table(LABELS, TINY, at.date(), pd.DataFrame({**rows, **known}))
 
 

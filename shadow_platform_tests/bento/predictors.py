@@ -24,6 +24,7 @@ from shadow_platform.adapters.log import decode_prediction
 from shadow_platform.contracts.deployment import Canary
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.records import PredictionRecord
+from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving import RequestContract
 from shadow_platform_tests.bento.helpers import USE_CASE, deploy
 from shadow_platform_tests.bento.shop import USE_CASE as SHOP
@@ -57,6 +58,7 @@ class OneWorker:
     log: InMemoryLog = field(default_factory=InMemoryLog)
     failure_log: InMemoryLog = field(default_factory=InMemoryLog)
     canary_timeout_s: float = 30.0
+    use_case: UseCase = SHOP
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.home)
@@ -66,10 +68,10 @@ class OneWorker:
         assert self.models.refresh(), self.models.reason
         self.registry = CollectorRegistry()
         self.metrics = metrics = ServiceMetrics(self.registry)
-        contract = RequestContract(SHOP)
+        contract = RequestContract(self.use_case)
         self.failures = FailureLog(USE_CASE, self.failure_log, metrics.count_unlogged_failure)
         self.predictor = Predictor(
-            SHOP,
+            self.use_case,
             self.models,
             self.log,
             metrics,
@@ -81,16 +83,16 @@ class OneWorker:
             VariantScorer(self.canary_timeout_s),
         )
 
-    async def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def answer(self, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
         """Answer to one request."""
-        found: dict[str, Any] = json.loads(await self.predictor.answer(orjson.dumps(body), RequestHeaders()))
+        headers = RequestHeaders(idempotency_key=key)
+        found: dict[str, Any] = json.loads(await self.predictor.answer(orjson.dumps(body), headers))
         return found
 
-    async def batch(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def batch(self, bodies: list[dict[str, Any]], key: str | None = None) -> list[dict[str, Any]]:
         """Answers to a batch."""
-        found: list[dict[str, Any]] = json.loads(
-            await self.predictor.answer_batch(orjson.dumps(bodies), RequestHeaders())
-        )
+        headers = RequestHeaders(idempotency_key=key)
+        found: list[dict[str, Any]] = json.loads(await self.predictor.answer_batch(orjson.dumps(bodies), headers))
         return found
 
     def records(self) -> list[PredictionRecord]:

@@ -92,7 +92,7 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
         r"feature_repo/(__init__|declarations)",
         r"shadow_platform/(__init__|settings|contracts/\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
         r"shadow_platform/adapters/(bundle|log|deployment/\w+|feature_store/\w+)",
-        r"shadow_platform/domain/(canary|explanation|monitoring|serving|shadow|slo)(/\w+)?",
+        r"shadow_platform/domain/(canary|explanation|exploration|monitoring|serving|shadow|slo)(/\w+)?",
         r"shadow_platform_tests/(__init__|tiny)",
     )
     assert {name for name in modules if not re.fullmatch(rf"({'|'.join(rooms)})\.py", name)} == set()

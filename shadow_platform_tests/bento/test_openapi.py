@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,17 +18,19 @@ from bento.api.access import SCOPES
 from bento.api.app import LINKS, Site, build_endpoints
 from bento.api.openapi import openapi_document
 from bento.api.pages import ASSETS, asset_reply, redoc_page, swagger_page
-from bento.api.schemas import example_answer, example_request, problem_example, request_schema
+from bento.api.schemas import answer_schema, example_answer, example_request, problem_example, request_schema
 from bento.http import TITLES
 from shadow_platform.contracts.errors import RequestError
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving import RequestContract
 from shadow_platform.settings import Settings
-from shadow_platform_tests.bento.declared import PAYMENTS
+from shadow_platform.use_cases import load_use_case
 from shadow_platform_tests.bento.openapi_snapshots import USE_CASES, snapshot_path, snapshot_text
+from shadow_platform_tests.bento.shop import EXPLORING
 from shadow_platform_tests.tiny import USE_CASE as TINY
 
-NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+NOW = datetime(2100, 1, 1, tzinfo=UTC)
+"""No declared example lies in its future."""
 every_use_case = pytest.mark.parametrize("use_case", USE_CASES, ids=lambda use_case: use_case.name)
 
 
@@ -91,6 +94,20 @@ def test_every_example_is_valid(use_case: UseCase) -> None:
         validate(document, "Problem", problem_example(slug, use_case))
 
 
+@every_use_case
+def test_an_answer_has_exactly_the_fields_of_its_schema(use_case: UseCase) -> None:
+    schema = answer_schema(use_case)
+    assert list(example_answer(use_case)) == list(schema["properties"]) == schema["required"]
+
+
+def test_who_acts_on_an_answer_is_told_to_follow_the_action_and_why() -> None:
+    action = answer_schema(EXPLORING)["properties"]["action"]
+    assert action["enum"] == ["allow", "block"]
+    assert "A random 25 % of the predictions that are true get allow all the same" in action["description"]
+    unexplored = answer_schema(replace(EXPLORING, exploration=None))["properties"]["action"]
+    assert unexplored["description"] == "What to do: block where purchase_prediction is true, else allow"
+
+
 def validate(document: dict[str, Any], name: str, value: object) -> None:
     schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
     jsonschema_rs.validator_for(schema, validate_formats=True).validate(value)
@@ -146,7 +163,7 @@ def bodies(draw: st.DrawFn, use_case: UseCase) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("use_case", [TINY, PAYMENTS], ids=lambda use_case: use_case.name)
+@pytest.mark.parametrize("use_case", [TINY, load_use_case("fraud")], ids=lambda use_case: use_case.name)
 def test_schema_and_validation_agree(use_case: UseCase) -> None:
     validator = jsonschema_rs.validator_for(request_schema(use_case), validate_formats=True)
     contract = RequestContract(use_case)

@@ -109,6 +109,8 @@ def test_a_day_reports_labelled_and_unlabelled_predictions() -> None:
             "probability": [0.2, 0.8, 0.6],
             "prediction": [False, True, True],
             "label": pd.array([False, True, None], dtype="boolean"),
+            "is_hidden": False,
+            "label_propensity": [1.0, 1.0, None],
         }
     )
 
@@ -131,6 +133,8 @@ def test_a_day_without_predictions_has_no_row() -> None:
             "probability": pd.Series(dtype=float),
             "prediction": pd.Series(dtype=bool),
             "label": pd.Series(dtype="boolean"),
+            "is_hidden": pd.Series(dtype=bool),
+            "label_propensity": pd.Series(dtype=float),
         }
     )
 

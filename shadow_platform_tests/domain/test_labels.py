@@ -1,15 +1,16 @@
 """Only labels known at T count, only for matured requests, in the order of the requests."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadow_platform.domain.gates.sequence import confidence_sequence, log_loss
-from shadow_platform.domain.labels import known_on, latest_labels, matured_cohort, pair
+from shadow_platform.domain.labels import combine, known_on, latest_labels, matured_cohort, pair
 from shadow_platform_tests.streams import equal_models
 
 T0 = datetime(2013, 3, 1, tzinfo=UTC)
@@ -63,6 +64,77 @@ def test_a_corrected_label_replaces_the_first_only_once_it_is_known() -> None:
 
     assert latest_labels(rows, T0 + 49 * HOUR)["label"].tolist() == [True]
     assert latest_labels(rows, T0 + 50 * HOUR)["label"].tolist() == [False]
+
+
+def test_a_label_that_is_said_again_stays_known_since_it_was_first_said() -> None:
+    rows = labels(
+        [("s0", 0, True, 2), ("s0", 0, True, 50), ("s1", 0, True, 2), ("s1", 0, False, 3), ("s1", 0, True, 9)]
+    )
+
+    believed = latest_labels(rows, T0 + 60 * HOUR).set_index("subject_id")
+
+    assert believed["known_at"].to_dict() == {"s0": T0 + 2 * HOUR, "s1": T0 + 9 * HOUR}
+
+
+HISTORY = st.lists(
+    st.tuples(st.sampled_from(["s0", "s1", "s2"]), st.just(0.0), st.booleans(), st.integers(1, 40).map(float)),
+    max_size=12,
+    unique_by=lambda row: (row[0], row[3]),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(HISTORY, st.randoms(), st.integers(0, 41))
+def test_what_is_believed_at_a_time_depends_on_what_was_known_by_then_alone(
+    history: list[tuple[str, float, bool, float]], order: Random, hour: int
+) -> None:
+    """Corrections, repeats and late labels in any order of arrival; what comes later changes nothing."""
+    arrived = [*history]
+    order.shuffle(arrived)
+    early = [row for row in history if row[3] <= hour]
+
+    believed = latest_labels(labels(arrived), T0 + hour * HOUR)
+
+    assert believed.to_dict("records") == latest_labels(labels(early), T0 + hour * HOUR).to_dict("records")
+    last = {row[0]: row[2] for row in sorted(early, key=lambda row: row[3])}
+    assert dict(zip(believed["subject_id"], believed["label"], strict=True)) == last
+
+
+def test_events_and_imports_are_one_set_in_which_an_instant_counts_once_and_events_win() -> None:
+    computed = labels([("s0", 0, True, 2), ("s1", 0, True, 2)])
+    imported = labels([("s0", 0, True, 2), ("s1", 0, False, 2), ("s1", 0, False, 5), ("s2", 0, True, 3)])
+
+    found = combine(computed, imported.assign(source="import:x.csv"))
+
+    assert found.n_contradicted == 1
+    assert found.n_imported == 2
+    assert found.rows[["subject_id", "label", "source"]].values.tolist() == [
+        ["s0", True, "events"],
+        ["s1", True, "events"],
+        ["s1", False, "import:x.csv"],
+        ["s2", True, "import:x.csv"],
+    ]
+
+
+def test_labels_of_hidden_outcomes_are_left_out_wherever_they_come_from() -> None:
+    computed, imported = (
+        labels([("s0", 0, True, 2), ("s1", 0, True, 2)]),
+        labels([("s0", 0, False, 9), ("s2", 0, True, 3)]),
+    )
+
+    found = combine(computed, imported.assign(source="import:x.csv"), labels([("s0", 0, True, 0)]))
+
+    assert (found.n_censored, found.rows["subject_id"].tolist()) == (2, ["s1", "s2"])
+
+
+@pytest.mark.parametrize(("n_computed", "n_imported"), [(0, 0), (0, 1), (1, 0)])
+def test_a_source_may_have_nothing_to_say(n_computed: int, n_imported: int) -> None:
+    rows = labels([("s0", 0, True, 2)])
+
+    found = combine(rows.head(n_computed), rows.head(n_imported).assign(source="import:x"), rows.head(0))
+
+    assert len(found.rows) == n_computed + n_imported
+    assert (found.n_censored, found.n_contradicted, found.n_imported) == (0, 0, n_imported)
 
 
 def test_the_cohort_is_in_prediction_order_whatever_order_it_arrives_in() -> None:

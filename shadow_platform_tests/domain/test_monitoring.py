@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadow_platform.contracts.records import FailureRecord, PredictionRecord
+from shadow_platform.contracts.use_case import Exploration
 from shadow_platform.domain.monitoring import RequestSample, summarise_requests
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -66,6 +67,17 @@ def test_failures_are_counted_by_reason() -> None:
         "canary-failed": 2,
         "internal-error": 1,
     }
+
+
+def test_explored_decisions_are_counted_among_the_positive_ones_where_the_use_case_explores() -> None:
+    positive = SAMPLE._replace(is_positive=True)
+    explored = RequestSample.of(replace(RECORD, prediction=True, is_explored=True))
+    samples = [SAMPLE, positive, positive, positive, explored]
+    summary = summarise_requests(samples, [], FEATURES, HORIZON, NOW, Exploration(0.2))
+    assert summary["exploration"] == {"share": 0.2, "explored": 1, "explored_share": 0.25}
+    none = summarise_requests([SAMPLE], [], FEATURES, HORIZON, NOW, Exploration(0.2))["exploration"]
+    assert none == {"share": 0.2, "explored": 0, "explored_share": None}
+    assert summarise_requests(samples, [], FEATURES, HORIZON, NOW)["exploration"] is None
 
 
 @pytest.mark.parametrize(("age", "is_matured"), [(HORIZON, True), (HORIZON - timedelta(milliseconds=1), False)])

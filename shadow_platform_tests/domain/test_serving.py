@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shadow_platform.contracts.errors import RequestError
 from shadow_platform.contracts.ports import OnlineRow
-from shadow_platform.contracts.use_case import AnswerSpec
+from shadow_platform.contracts.records import PredictionRecord
+from shadow_platform.contracts.use_case import ActionSpec, UseCase
 from shadow_platform.domain.serving import (
     ModelOutput,
     RequestContract,
@@ -23,11 +24,13 @@ from shadow_platform.domain.serving import (
     risk_category,
 )
 from shadow_platform.domain.serving.values import CLOCK_SKEW
-from shadow_platform_tests.bento.declared import LOANS, PAYMENTS
+from shadow_platform.use_cases import load_use_case
 from shadow_platform_tests.tiny import USE_CASE
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 CONTRACT = RequestContract(USE_CASE)
+NESTED = load_use_case("fraud")
+"""Its requests hold an event."""
 SERVED = ServedFeatures({}, {"request": 2, "online": 2, "imputed": 0}, 60.0, {})
 GOOD: dict[str, Any] = {"visit_id": "v1", "visitor_id": "visitor-01", "cart_value": 12.5, "channel": "mail"}
 
@@ -117,36 +120,36 @@ EVENT = {
     "transaction_amount": 121.4,
     "country": "US",
 }
-PAYMENT: dict[str, Any] = {"user_id": "user-0042", "amount_sum_24h": 5.0, "event": EVENT}
+PAYMENT: dict[str, Any] = {"user_id": "user-0042", "payments_24h": 5.0, "event": EVENT}
 
 
 def payment_errors(**event: object) -> dict[str, str]:
     """Errors of a payment with these fields in its event."""
     with pytest.raises(RequestError) as caught:
-        RequestContract(PAYMENTS).parse({**PAYMENT, "event": {**EVENT, **event}}, NOW)
+        RequestContract(NESTED).parse({**PAYMENT, "event": {**EVENT, **event}}, NOW)
     return {error["field"]: error["message"] for error in caught.value.errors}
 
 
 def test_an_envelope_holds_the_request_features_and_its_context_is_no_feature() -> None:
-    request = RequestContract(PAYMENTS).parse(PAYMENT, NOW)
+    request = RequestContract(NESTED).parse(PAYMENT, NOW)
     assert (request.subject_id, request.entities) == ("user-0042", {"user_id": "user-0042"})
-    assert request.features == {"transaction_amount": 121.4, "country": "US", "amount_sum_24h": 5.0}
+    assert request.features == {"transaction_amount": 121.4, "country": "US", "payments_24h": 5.0}
 
 
 @pytest.mark.parametrize("event", [None, [], "text", 3])
 def test_an_envelope_is_required_and_an_object(event: object) -> None:
     for body in ({**PAYMENT, "event": event}, {"user_id": "u"}):
         with pytest.raises(RequestError, match=r"event: is .*; expected an object with the event"):
-            RequestContract(PAYMENTS).parse(body, NOW)
+            RequestContract(NESTED).parse(body, NOW)
 
 
 def test_every_error_within_an_envelope_is_named_by_its_path() -> None:
-    contract = RequestContract(PAYMENTS)
-    bad = {"transaction_amount": -1, "colour": "red", "amount_sum_24h": 1, "event_id": 7, "user_id": "user-0043"}
+    contract = RequestContract(NESTED)
+    bad = {"transaction_amount": -1, "colour": "red", "payments_24h": 1, "event_id": 7, "user_id": "user-0043"}
     with pytest.raises(RequestError) as caught:
         contract.parse_batch([PAYMENT, {**PAYMENT, "transaction_amount": 5, "event": bad}], 10, NOW)
     messages = {error["field"]: error["message"] for error in caught.value.errors}
-    inner = {"transaction_amount", "colour", "amount_sum_24h", "event_id", "user_id", "event_ts"}
+    inner = {"transaction_amount", "colour", "payments_24h", "event_id", "user_id", "event_ts"}
     assert set(messages) == {"[1].transaction_amount", *(f"[1].event.{name}" for name in inner)}
     assert messages["[1].event.user_id"] == "is 'user-0043'; expected 'user-0042', the user_id of the request"
     assert messages["[1].event.event_ts"] == "required; When it was asked for"
@@ -154,7 +157,7 @@ def test_every_error_within_an_envelope_is_named_by_its_path() -> None:
 
 def test_an_event_of_the_future_is_refused_beyond_the_skew_of_clocks() -> None:
     at = (NOW + CLOCK_SKEW).isoformat()
-    assert RequestContract(PAYMENTS).parse({**PAYMENT, "event": {**EVENT, "event_ts": at}}, NOW)
+    assert RequestContract(NESTED).parse({**PAYMENT, "event": {**EVENT, "event_ts": at}}, NOW)
     later = (NOW + CLOCK_SKEW + timedelta(milliseconds=1)).isoformat()
     assert (
         "in the future; expected at most 2024-01-15T10:30:00.000Z" in payment_errors(event_ts=later)["event.event_ts"]
@@ -176,14 +179,14 @@ FIELDS = st.sampled_from(["visit_id", "visitor_id", "cart_value", "channel", "vi
 
 @given(st.dictionaries(st.sampled_from([*PAYMENT, *EVENT]), JSON, max_size=7), st.booleans())
 def test_any_event_is_either_taken_or_refused_by_field(event: dict[str, Any], is_complete: bool) -> None:
-    contract = RequestContract(PAYMENTS)
+    contract = RequestContract(NESTED)
     body = {**PAYMENT, "event": {**EVENT, **event} if is_complete else event}
     try:
         request = contract.parse(body, NOW)
     except RequestError as caught:
         errors = caught.errors
     else:
-        assert request.features.keys() <= set(PAYMENTS.feature_names)
+        assert request.features.keys() <= set(NESTED.feature_names)
         return
     assert errors
     assert all(error["field"] and error["message"] for error in errors)
@@ -247,24 +250,45 @@ def test_a_feature_only_a_request_brings_is_counted_as_such() -> None:
     assert served.sources == {"request": 0, "online": 0, "imputed": 4}
 
 
+def recorded(probability: float = 0.75, **fields: Any) -> PredictionRecord:
+    """Record of a good request's answer."""
+    return build_record(
+        "tiny", "id", CONTRACT.parse(GOOD, NOW), SERVED, ModelOutput(probability, 0.5, "2", "hash"),
+        requested_at="2024-01-15T10:30:00.000Z", logged_at="b", latency_ms=1.5, **fields,
+    )  # fmt: skip
+
+
+def answering(**changes: Any) -> UseCase:
+    """The use case with another answer."""
+    return replace(USE_CASE, answer=replace(USE_CASE.answer, **changes))
+
+
 def test_the_answer_uses_the_use_cases_names() -> None:
-    output = ModelOutput(0.75, 0.5, "2", "hash")
-    answer = build_answer(USE_CASE, "id", "v1", output, SERVED, "2024-01-15T10:30:00.000Z")
+    answer = build_answer(USE_CASE, recorded())
     assert list(answer) == [
         "request_id", "visit_id", "purchase_probability", "purchase_prediction", "risk_category", "model_version",
         "timestamp", "feature_sources", "feature_age_s",
     ]  # fmt: skip
     assert (answer["purchase_prediction"], answer["risk_category"]) == (True, "high")
-    bare = replace(USE_CASE, answer=AnswerSpec("p", "y", risk_category=None))
-    assert "risk_category" not in build_answer(bare, "id", "v1", output, SERVED, "t")
+    assert (answer["request_id"], answer["visit_id"], answer["timestamp"]) == ("id", "v1", "2024-01-15T10:30:00.000Z")
+    assert (answer["feature_sources"], answer["feature_age_s"]) == (SERVED.sources, 60.0)
 
 
-def test_an_answer_may_name_its_id_and_leave_the_risk_out() -> None:
-    answer = build_answer(LOANS, "id", "APP_1", ModelOutput(0.75, 0.5, "2", "hash"), SERVED, "t")
-    assert list(answer) == [
-        "prediction_id", "applicant_id", "probability", "prediction", "model_version", "timestamp", "feature_sources",
-        "feature_age_s",
-    ]  # fmt: skip
+def test_an_answer_may_name_its_id_and_leave_out_the_risk_the_subject_and_the_sources() -> None:
+    bare = answering(
+        probability="p", prediction="y", risk_category=None, request_id="id_of_it", feature_sources=False, subject=False
+    )
+    assert list(build_answer(bare, recorded())) == ["id_of_it", "p", "y", "model_version", "timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "is_explored", "action"), [(0.49, False, "allow"), (0.5, False, "block"), (0.5, True, "allow")]
+)
+def test_the_action_is_the_decision_unless_that_is_explored(probability: float, is_explored: bool, action: str) -> None:
+    acting = answering(action=ActionSpec("action", "allow", "block"))
+    answer = build_answer(acting, recorded(probability, is_explored=is_explored))
+    assert (answer["action"], answer["purchase_prediction"]) == (action, probability >= 0.5)
+    assert list(answer)[4:7] == ["risk_category", "action", "model_version"]
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.0, "low"), (0.3, "medium"), (0.7, "high"), (1.0, "high")])
@@ -277,8 +301,9 @@ def test_the_record_holds_what_was_served() -> None:
     served = CONTRACT.assemble(request, {}, NOW)
     record = build_record(
         "tiny", "id", request, served, ModelOutput(0.5, 0.5, "2", "hash"),
-        requested_at="a", logged_at="b", latency_ms=1.5,
+        requested_at="a", logged_at="b", latency_ms=1.5, is_explored=True, label_propensity=0.05,
     )  # fmt: skip
+    assert (record.is_explored, record.label_propensity) == (True, 0.05)
     assert (record.prediction, record.features, record.variant, record.propensity) == (
         True,
         served.values,

@@ -241,6 +241,18 @@ def _matrix(trained, frame):
     return encode_frame(trained.inputs, frame)[0]
 
 
+def test_rows_whose_label_is_hidden_teach_nothing_and_stand_in_the_reference():
+    whole = make_frame().astype({"label": "boolean"})
+    is_hidden = np.arange(len(whole)) % 3 == 0
+    labelled = whole[~is_hidden].reset_index(drop=True)
+    with_hidden = _train(whole.assign(label=whole["label"].mask(is_hidden), known_at=whole["known_at"].mask(is_hidden)))
+    alone = _train(labelled.astype({"label": bool}))
+    assert (with_hidden.metrics, with_hidden.calibration) == (alone.metrics, alone.calibration)
+    in_a_window = is_hidden & (_train(whole.astype({"label": bool})).part != "")
+    assert (with_hidden.part[is_hidden] == np.where(in_a_window[is_hidden], training.HIDDEN, "")).all()
+    assert np.isfinite(with_hidden.scores[in_a_window]).all()
+
+
 def test_reference_is_sampled_in_order_and_always_alike():
     part = np.array(["fit", "", "evaluation"] * 100)
     rows = training.reference_rows(part, 50, seed=3)

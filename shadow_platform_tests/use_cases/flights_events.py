@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from shadow_platform.testing.tables import Tables, validated
 from shadow_platform.use_cases import load_use_case
-from shadow_platform_tests.use_cases.tables import Tables, validated
 
 FLIGHTS = load_use_case("flights")
 NOON = pd.Timestamp("2013-03-05T12:00:00", tz="UTC")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from shadow_platform.testing.tables import Tables, labels_of, requests_of, run
 from shadow_platform_tests.use_cases.flights_events import (
     DAY,
     FLIGHTS,
@@ -22,7 +23,6 @@ from shadow_platform_tests.use_cases.flights_events import (
     tables,
     weather,
 )
-from shadow_platform_tests.use_cases.tables import Tables, labels_of, requests_of, run
 
 FIRST, OTHER = flight_id(1), flight_id(2)
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from shadow_platform.contracts.errors import UseCaseError
+from shadow_platform.testing.tables import requests_of, validated
 from shadow_platform.use_cases import load_use_case
 from shadow_platform.use_cases.flights import source
-from shadow_platform_tests.use_cases.tables import requests_of, validated
 
 FLIGHTS = load_use_case("flights")
 HOUR = pd.Timedelta(hours=1)

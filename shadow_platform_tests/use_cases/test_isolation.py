@@ -13,10 +13,18 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("shadow_platform", "bento", "feature_repo")
 
 
-def _files(name: str) -> list[Path]:
-    own = (ROOT / "shadow_platform" / "use_cases" / name, ROOT / "feature_repo" / f"{name}.py")
+# The rooms of products, and the one place that may name a product: the default of SHADOW_USE_CASE.
+PRODUCTS = (
+    "shadow_platform/use_cases/",
+    "shadow_platform/scaffold/",
+    *(f"feature_repo/{name}.py" for name in use_case_names()),
+)
+DEFAULT = "shadow_platform/settings.py"
+
+
+def _files() -> list[Path]:
     found = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in {".py", ".sql", ".yaml"}]
-    return [path for path in found if not any(path == place or place in path.parents for place in own)]
+    return [path for path in found if not str(path.relative_to(ROOT)).startswith((*PRODUCTS, DEFAULT))]
 
 
 def _vocabulary(name: str) -> set[str]:
@@ -47,7 +55,7 @@ def _code_texts(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("name", use_case_names())
 def test_what_a_use_case_declares_is_spelled_nowhere_else(name: str) -> None:
     words = re.compile(r"\b(" + "|".join(sorted(_vocabulary(name))) + r")\b")
-    files = _files(name)
+    files = _files()
     assert len(files) > 10
     found = {str(path.relative_to(ROOT)): words.findall(path.read_text(encoding="utf-8")) for path in files}
     assert {path: hits for path, hits in found.items() if hits} == {}
@@ -58,7 +66,7 @@ def test_no_code_names_a_use_case(name: str) -> None:
     word = re.compile(rf"\b{name}\b")
     guilty = [
         str(path.relative_to(ROOT))
-        for path in _files(name)
+        for path in _files()
         if path.suffix == ".py"
         if any(word.search(text) for text in _code_texts(ast.parse(path.read_text(encoding="utf-8"))))
     ]

@@ -58,6 +58,8 @@ PREDICTION_LOG = LogTable(
         "variant": "VARCHAR",
         "propensity": "DOUBLE",
         "is_fallback": "BOOLEAN",
+        "is_explored": "BOOLEAN",
+        "label_propensity": "DOUBLE",
         "probability": "DOUBLE",
         "prediction": "BOOLEAN",
         "threshold": "DOUBLE",
@@ -69,6 +71,8 @@ PREDICTION_LOG = LogTable(
     ),
     {
         "is_fallback": "coalesce(is_fallback, false)",
+        "is_explored": "coalesce(is_explored, false)",
+        "label_propensity": "coalesce(label_propensity, 1.0)",
         "features_from_request": "feature_sources.request",
         "features_from_online": 'feature_sources."online"',
         "features_imputed": "feature_sources.imputed",

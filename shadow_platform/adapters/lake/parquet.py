@@ -15,10 +15,24 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from shadow_platform.contracts.errors import LakeError
 
 Types = Mapping[str, str]
+_ARROW_TYPES = {
+    "DOUBLE": pa.float64(),
+    "FLOAT": pa.float32(),
+    "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
+    "SMALLINT": pa.int16(),
+    "TINYINT": pa.int8(),
+    "BOOLEAN": pa.bool_(),
+    "DATE": pa.date32(),
+    "TIMESTAMP": pa.timestamp("us"),
+    "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
+    "VARCHAR": pa.string(),
+}
 
 
 @contextmanager
@@ -61,6 +75,11 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def arrow_schema(types: Types) -> pa.Schema:
+    """Arrow schema of columns with DuckDB types."""
+    return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in types.items()])
 
 
 def files_relation(files: Sequence[Path | str], types: Types | None = None) -> str:
@@ -162,6 +181,17 @@ def explained() -> Iterator[None]:
         raise LakeError(
             f"query failed: {str(error).splitlines()[0]}; if a file is named, it is corrupt: delete it and materialize "
             "its partition again"
+        ) from error
+
+
+@contextmanager
+def written_or_explained(what: str) -> Iterator[None]:
+    """What the disk refuses becomes a ``LakeError`` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise LakeError(
+            f"{what} could not be written, the old content stands: {error}; free the disk and retry"
         ) from error
 
 

@@ -5,8 +5,10 @@ day is due. Upstream: contracts, layout. Downstream: every asset, through ``Plat
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pandas as pd
 from filelock import FileLock
 
 from shadow_platform.adapters.lake import log_tables, raw, warehouse
+from shadow_platform.adapters.lake.events import EventBatch
+from shadow_platform.adapters.lake.label_imports import LabelImports
 from shadow_platform.adapters.lake.parquet import (
     check_columns,
     connection,
@@ -23,10 +27,12 @@ from shadow_platform.adapters.lake.parquet import (
     identifier,
     read_frame,
     write_frame,
+    written_or_explained,
 )
+from shadow_platform.adapters.lake.table_batch import TableBatch
 from shadow_platform.contracts.errors import LakeError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.tables import TABLES, TableSchema
+from shadow_platform.contracts.tables import PREDICTIONS, TABLES, TableSchema
 from shadow_platform.contracts.use_case import EventKind, FeatureView, UseCase
 
 LOCK_TIMEOUT_S = 60.0
@@ -64,9 +70,32 @@ class Lake:
         raw.write_rows(path, rows)
         return True
 
-    def read_raw(self, uc: UseCase | str, kind: EventKind | str, day: date) -> bytes:
-        """Content of a raw event file; raises ``EventFileError`` when it is missing."""
-        return raw.read_bytes(self.layout.raw_events(_name(uc), _name(kind), day))
+    def read_raw(self, uc: UseCase | str, kind: EventKind | str, day: date) -> Iterator[bytes]:
+        """Content of a raw event file in blocks; raises ``EventFileError`` when it is missing or unreadable."""
+        return raw.read_blocks(self.layout.raw_events(_name(uc), _name(kind), day))
+
+    @contextmanager
+    def event_batch(self, uc: UseCase, kind: EventKind) -> Iterator[EventBatch]:
+        """New partitions of one kind of events, for rows that come in parts and may repeat keys.
+
+        Raises:
+            LakeError: a value does not fit the kind's schema, or the disk refuses; every old partition then stands.
+        """
+        types = self._event_types(uc, kind) or {}
+        folder, what = self.layout.events(uc.name, kind.name), f"events {uc.name}/{kind.name}"
+        with written_or_explained(what), EventBatch(folder, types, kind.key, what) as batch:
+            yield batch
+
+    @contextmanager
+    def table_batch(self, schema: TableSchema, uc: UseCase, days: Sequence[date]) -> Iterator[TableBatch]:
+        """New partitions of the days of a table, for rows that come in parts; raises ``LakeError``."""
+        folder = self.layout.tables / schema.name / f"use_case={uc.name}"
+        locks = partial(self._lock, schema, uc)
+        with (
+            written_or_explained(f"table {schema.name}, {uc.name}"),
+            TableBatch(folder, _table_types(schema), schema.time_column, days, locks) as batch,
+        ):
+            yield batch
 
     def write_events(self, uc: UseCase | str, kind: EventKind | str, day: date, df: pd.DataFrame) -> int:
         """Replace the validated events of one kind and receipt day; returns the number of rows.
@@ -180,16 +209,26 @@ class Lake:
         return len(rows)
 
     def read_table(
-        self, schema: TableSchema, uc: UseCase | str, start: date | None = None, end: date | None = None
+        self,
+        schema: TableSchema,
+        uc: UseCase | str,
+        start: date | None = None,
+        end: date | None = None,
+        columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Rows of the partitions in ``[start, end)`` in the schema's columns, also when there is no file."""
-        folder = self.layout.tables / schema.name / f"use_case={_name(uc)}"
-        files = [
+        """Rows of the partitions in ``[start, end)`` in the schema's columns or some of them, also without a file."""
+        types = _table_types(schema)
+        return read_frame(self.files(schema, uc, start, end), {name: types[name] for name in columns or types})
+
+    def files(
+        self, schema: TableSchema, uc: UseCase | str, start: date | None = None, end: date | None = None
+    ) -> list[Path]:
+        """Parquet files of the partitions in ``[start, end)``, in order of their days."""
+        return [
             self.layout.table(schema.name, _name(uc), day)
-            for day in _days(folder)
+            for day in self.table_days(schema, uc)
             if (start is None or day >= start) and (end is None or day < end)
         ]
-        return read_frame(files, _table_types(schema))
 
     def table_days(self, schema: TableSchema, uc: UseCase | str) -> list[date]:
         """Days of a table that have a partition, in order."""
@@ -201,6 +240,17 @@ class Lake:
             with explained():
                 warehouse.create_views(con, self.layout, TABLES)
             return fetch(con, query, params)
+
+    def hidden_requests(self, uc: UseCase | str, since: date) -> pd.DataFrame:
+        """``subject_id, requested_at`` of requests whose positive decision was carried out, not explored."""
+        keys = ["subject_id", "requested_at"]
+        answers = self.read_table(PREDICTIONS, uc, since, columns=[*keys, "prediction", "is_explored"])
+        is_explored = answers["is_explored"].astype("boolean").fillna(False).astype(bool)
+        return answers.loc[answers["prediction"].astype(bool) & ~is_explored, keys]
+
+    def label_imports(self, uc: UseCase) -> LabelImports:
+        """Labels that were imported from files."""
+        return LabelImports(self.layout, self, uc)
 
     def publish_warehouse(self) -> Path:
         """Replace ``warehouse.duckdb``; returns its path."""

@@ -10,6 +10,6 @@ evidence is ``insufficient`` and keeps the challenger waiting.
 """
 
 from shadow_platform.domain.gates.decision import GateInputs, decide
-from shadow_platform.domain.gates.quality import evidence, labelled_pairs
+from shadow_platform.domain.gates.quality import evidence, judged_pairs
 
-__all__ = ["GateInputs", "decide", "evidence", "labelled_pairs"]
+__all__ = ["GateInputs", "decide", "evidence", "judged_pairs"]

@@ -21,6 +21,8 @@ from shadow_platform.domain.gates.quality import judge_quality
 
 NUMBERS = (
     "label",
+    "is_hidden",
+    "label_propensity",
     "probability",
     "prediction",
     "challenger_probability",
@@ -35,9 +37,10 @@ class GateInputs:
 
     Attributes:
         cohort: champion's matured predictions in prediction order with ``request_id, subject_id, requested_at,
-            label`` (nullable), ``probability, prediction, outcome`` (``compared``, ``failed``, ``dropped`` or
-            ``missing``), ``challenger_probability, challenger_prediction, challenger_latency_ms`` and the policy's
-            segment and cluster columns. Rows that a model was fitted on must not be in it.
+            label`` (nullable), ``is_prevented, is_hidden, label_propensity`` (domain.censoring), ``probability,
+            prediction, outcome`` (``compared``, ``failed``, ``dropped`` or ``missing``), ``challenger_probability,
+            challenger_prediction, challenger_latency_ms`` and the policy's segment and cluster columns. Rows that a
+            model was fitted on must not be in it.
         parity: challenger's ONNX parity, from its bundle.
         a_a_difference: largest difference between logged answers and the champion scoring them again; ``None`` when
             not measured; ``a_a_n`` answers were scored.

@@ -1,13 +1,14 @@
 """How an answer and its record in the prediction log read.
 
-Upstream: valid requests, served features, probabilities. Downstream: bento, which appends and answers.
+Upstream: valid requests, served features, probabilities. Downstream: bento, which appends the record and answers from
+it, so that nobody is told what is not logged.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from shadow_platform.contracts.records import PredictionRecord, Variant
-from shadow_platform.contracts.use_case import AnswerSpec, UseCase
+from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving.requests import ServedFeatures, ValidRequest
 
 
@@ -44,23 +45,24 @@ def risk_category(probability: float, bands: tuple[float, float]) -> str:
     return "low" if probability < bands[0] else "medium" if probability < bands[1] else "high"
 
 
-def build_answer(
-    use_case: UseCase, request_id: str, subject_id: str, output: ModelOutput, served: ServedFeatures, at: str
-) -> dict[str, Any]:
-    """Body of the answer, named by the use case's ``AnswerSpec``; ``at`` is RFC 3339."""
-    spec: AnswerSpec = use_case.answer
-    answer: dict[str, Any] = {
-        spec.request_id: request_id,
-        use_case.subject: subject_id,
-        spec.probability: output.probability,
-        spec.prediction: output.prediction,
-    }
+def build_answer(use_case: UseCase, record: PredictionRecord) -> dict[str, Any]:
+    """Body of the answer that a record keeps, named by the use case's ``AnswerSpec``."""
+    spec = use_case.answer
+    answer: dict[str, Any] = {spec.request_id: record.request_id}
+    if spec.subject:
+        answer[use_case.subject] = record.subject_id
+    answer[spec.probability] = record.probability
+    answer[spec.prediction] = record.prediction
     if spec.risk_category is not None:
-        answer[spec.risk_category] = risk_category(output.probability, spec.risk_bands)
-    answer["model_version"] = output.model_version
-    answer["timestamp"] = at
-    answer["feature_sources"] = served.sources
-    answer["feature_age_s"] = served.age_s
+        answer[spec.risk_category] = risk_category(record.probability, spec.risk_bands)
+    if spec.action is not None:
+        is_carried_out = record.prediction and not record.is_explored
+        answer[spec.action.name] = spec.action.positive if is_carried_out else spec.action.negative
+    answer["model_version"] = record.model_version
+    answer["timestamp"] = record.requested_at
+    if spec.feature_sources:
+        answer["feature_sources"] = record.feature_sources
+        answer["feature_age_s"] = record.feature_age_s
     return answer
 
 
@@ -74,8 +76,10 @@ def build_record(
     requested_at: str,
     logged_at: str,
     latency_ms: float,
+    is_explored: bool = False,
+    label_propensity: float = 1.0,
 ) -> PredictionRecord:
-    """What the prediction log keeps of one answer."""
+    """What the prediction log keeps of one answer; times are RFC 3339."""
     return PredictionRecord(
         request_id=request_id,
         use_case=use_case,
@@ -95,4 +99,6 @@ def build_record(
         threshold=output.threshold,
         latency_ms=latency_ms,
         is_fallback=output.is_fallback,
+        is_explored=is_explored,
+        label_propensity=label_propensity,
     )

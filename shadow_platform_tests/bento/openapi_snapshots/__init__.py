@@ -10,11 +10,10 @@ from pathlib import Path
 from bento.api.openapi import openapi_document
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.use_cases import load_use_case, use_case_names
-from shadow_platform_tests.bento.declared import LOANS, PAYMENTS
 from shadow_platform_tests.bento.shop import USE_CASE as SHOP
 from shadow_platform_tests.tiny import USE_CASE as TINY
 
-USE_CASES = (TINY, SHOP, PAYMENTS, LOANS, *map(load_use_case, use_case_names()))
+USE_CASES = (TINY, SHOP, *map(load_use_case, use_case_names()))
 MAX_BATCH_SIZE = 1000
 
 

@@ -255,7 +255,7 @@ def test_a_champion_that_contradicts_itself_blocks_promotion(
 def test_calibration_error_is_the_gap_of_equal_bins() -> None:
     probability = np.repeat([0.1, 0.9], 50)
 
-    assert calibration_error(probability, np.zeros(100), bins=2) == pytest.approx(0.5)
+    assert calibration_error(probability, np.zeros(100), np.ones(100), bins=2) == pytest.approx(0.5)
 
 
 def test_holm_rejects_from_the_smallest_on_and_stops() -> None:

@@ -1,0 +1,87 @@
+"""Matured cohorts in prediction order, and what a challenger made of them.
+
+Labels arrive out of order (positives often first), so only requests older than the label horizon count, in the order
+they were made: their labels are complete, whichever sign they have. Upstream: rows of ``labels``, ``predictions`` and
+``shadow_comparisons``. Downstream: ``performance_daily``, ``gate_decision``.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from shadow_platform.domain.labels.known import LABEL_KEY, latest_labels
+
+_PAIR_COLUMNS = [
+    "request_id",
+    "outcome",
+    "challenger_probability",
+    "challenger_prediction",
+    "challenger_latency_ms",
+]
+
+
+def matured_cohort(
+    predictions: pd.DataFrame, labels: pd.DataFrame, as_of: datetime, horizon: timedelta
+) -> pd.DataFrame:
+    """Predictions whose label horizon had passed at ``as_of``, in prediction order, with the label known then.
+
+    Args:
+        predictions: rows of ``predictions``.
+        labels: rows of ``labels``.
+        as_of: time of the evaluation; the result for a given time stays the same for ever.
+        horizon: after this long a label is known.
+
+    Returns:
+        The predictions' columns and ``label`` (nullable boolean: null when the truth is still not known) and
+        ``known_at``, ordered by ``requested_at`` and ``request_id``.
+    """
+    matured = predictions[predictions["requested_at"] <= as_of - horizon]
+    believed = latest_labels(labels, as_of)[[*LABEL_KEY, "label", "known_at"]]
+    cohort = matured.merge(believed, on=LABEL_KEY, how="left", validate="many_to_one")
+    cohort["label"] = cohort["label"].astype("boolean")
+    return cohort.sort_values(["requested_at", "request_id"], kind="stable").reset_index(drop=True)
+
+
+def pair(cohort: pd.DataFrame, comparisons: pd.DataFrame, challenger_version: str) -> pd.DataFrame:
+    """The cohort with what one challenger made of each request, in the cohort's order.
+
+    Args:
+        cohort: result of :func:`matured_cohort`.
+        comparisons: rows of ``shadow_comparisons``.
+        challenger_version: version to pair with.
+
+    Returns:
+        The cohort's columns and ``outcome`` (``compared``, ``failed``, ``dropped``, or ``missing`` when the
+        challenger has no record of the request), ``challenger_probability``, ``challenger_prediction`` and
+        ``challenger_latency_ms``.
+    """
+    records = comparisons.loc[comparisons["challenger_version"].eq(challenger_version), _PAIR_COLUMNS]
+    records = records.drop_duplicates("request_id")
+    paired = cohort.merge(records, on="request_id", how="left", validate="many_to_one")
+    paired["outcome"] = paired["outcome"].fillna("missing")
+    return paired
+
+
+def requests_to_label(spine: pd.DataFrame, answered: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFrame:
+    """The spine and, below it, answered requests in ``[start, end)`` that it does not hold.
+
+    Args:
+        spine: result of the use case's ``requests_sql``.
+        answered: rows of ``predictions``; of a request known from nowhere else only subject and time are known.
+    """
+    within = answered[(answered["requested_at"] >= start) & (answered["requested_at"] < end)]
+    known = pd.MultiIndex.from_frame(spine[LABEL_KEY])
+    others = within.loc[~pd.MultiIndex.from_frame(within[LABEL_KEY]).isin(known), LABEL_KEY].drop_duplicates()
+    if others.empty:
+        return spine
+    return pd.concat([spine, others.astype({"subject_id": spine["subject_id"].dtype})], ignore_index=True)
+
+
+def with_features(cohort: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The cohort with a column a named feature, as served, from its JSON column ``features``."""
+    if not names:
+        return cohort
+    served = [json.loads(text) for text in cohort["features"]]
+    return cohort.assign(**{name: [features.get(name) for features in served] for name in names})

@@ -1,0 +1,24 @@
+-- Charged back within 45 days. Known with the first chargeback; without one by then, it is negative and known then.
+-- A request of which no payment was ever recorded has no label: nobody could charge it back.
+WITH charged AS (
+    SELECT transaction_id, min(received_at) AS received_at, arg_min(event_at, received_at) AS event_at
+    FROM chargebacks
+    GROUP BY transaction_id
+),
+answers AS (
+    SELECT
+        r.subject_id,
+        r.requested_at,
+        c.received_at IS NOT NULL AS label,
+        coalesce(c.event_at, r.requested_at + INTERVAL 45 DAY) AS event_at,
+        coalesce(c.received_at, r.requested_at + INTERVAL 45 DAY) AS known_at
+    FROM requests AS r
+    LEFT JOIN charged AS c
+        ON c.transaction_id = r.event_id
+        AND c.received_at <= r.requested_at + INTERVAL 45 DAY
+    WHERE r.event_id IS NOT NULL
+)
+SELECT subject_id, requested_at, label, event_at, known_at
+FROM answers
+WHERE known_at <= $as_of
+ORDER BY known_at, subject_id, requested_at

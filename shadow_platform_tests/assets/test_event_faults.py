@@ -1,0 +1,225 @@
+"""Whatever is wrong with a raw event file: the good rows are kept, each bad one is named with file, row and column."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+
+from shadow_platform.adapters.lake import Lake
+from shadow_platform.assets.events import Ingestion
+from shadow_platform.contracts.errors import EventFileError
+from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.simulation import SimulationPlan
+from shadow_platform.contracts.tables import QUARANTINED_EVENTS
+from shadow_platform.contracts.use_case import EventKind, EventSource, UseCase
+from shadow_platform.domain.events import Tally
+from shadow_platform.resources import PlatformResource
+from shadow_platform.use_cases import load_use_case, use_case_names
+from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE, TinySource
+
+Row = dict[str, Any]
+SIMULATED = SimulationPlan(n_entities=400, drifts=())
+USE_CASES = (USE_CASE, *(load_use_case(name) for name in use_case_names()))
+KINDS = [pytest.param(uc, kind, id=f"{uc.name}-{kind.name}") for uc in USE_CASES for kind in uc.events]
+VISITS = USE_CASE.events[0]
+
+
+def ingest(layout: Layout, use_case: UseCase, kind: EventKind, day: date, content: bytes | None = None) -> Tally:
+    """Run the stage over one raw file, of the content given or as it lies there."""
+    path = layout.raw_events(use_case.name, kind.name, day)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is not None:
+        path.write_bytes(content)
+    platform = PlatformResource(shadow_home=str(layout.home))
+    return Ingestion(platform, replace(use_case, events=(kind,)), [day]).run()
+
+
+@cache
+def source(name: str) -> EventSource:
+    use_case = next(use_case for use_case in USE_CASES if use_case.name == name)
+    return use_case.simulation.simulator(SIMULATED) if use_case.simulation else use_case.source()
+
+
+def days(use_case: UseCase) -> Iterator[date]:
+    day = use_case.first_partition
+    while day <= source(use_case.name).last_day():
+        yield day
+        day += timedelta(days=1)
+
+
+def sample(use_case: UseCase, kind: EventKind) -> Row:
+    """The first row of a kind, as its source sends it."""
+    batches = (source(use_case.name).received_on(day).get(kind.name, ()) for day in days(use_case))
+    return dict(next(batch[0] for batch in batches if batch))
+
+
+def moved(text: str, by: timedelta) -> str:
+    return (datetime.fromisoformat(text) + by).isoformat()
+
+
+def line(row: Row, **changes: Any) -> bytes:
+    return json.dumps(row | changes).encode()
+
+
+def faults(row: Row, column: str) -> dict[str, tuple[bytes, str | None, str]]:
+    """Lines that are each wrong in one way: the column at fault (``None``: the row as a whole) and words of the reason.
+
+    Args:
+        column: one of the payload.
+    """
+    received_at = row["received_at"]
+    ahead = moved(received_at, timedelta(seconds=1))
+    tomorrow = moved(received_at, timedelta(days=1))
+    return {
+        "wrong type": (line(row, **{column: {"value": 1}}), column, "found {'value': 1}"),
+        "missing column": (line({k: v for k, v in row.items() if k != column}), column, "the field is missing"),
+        "extra column": (line(row, colour="red"), "colour", "the field is unknown to the schema"),
+        "no version": (line(row, schema_version=None), "schema_version", "found None"),
+        "event after receipt": (line(row, event_at=ahead), "event_at", "event_at is after received_at"),
+        "received after the day": (line(row, received_at=tomorrow), "received_at", "not on the file's day"),
+        "received before the day": (
+            line(row, **{name: moved(row[name], timedelta(days=-1)) for name in ("event_at", "received_at")}),
+            "received_at",
+            "not on the file's day",
+        ),
+        "time without offset": (line(row, event_at=received_at[:19]), "event_at", "with its offset from UTC"),
+        "latin-1": (line(row, event_id="§").replace(b"\\u00a7", "Zoë".encode("latin-1")), None, "not UTF-8: byte"),
+        "UTF-16": (json.dumps(row).encode("utf-16-le"), None, "not JSON"),
+        "NUL bytes": (line(row).replace(b'"event_id": "', b'"event_id": "\x00'), None, "control character"),
+        "cut off": (line(row)[:-9], None, "not JSON"),
+        "nested bomb": (line(row)[:-1] + b', "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", None, "depth limit"),
+        "long line": (line(row, event_id="x" * 2_000_000), None, "the line is too long"),
+        "a list": (json.dumps([row]).encode(), None, "expected a JSON object, found list"),
+        "two objects": (line(row) + line(row), None, "not JSON"),
+        "NaN": (line(row, event_id=float("nan")), None, "not JSON"),
+        "duplicate key": (line(row, event_id="good-0"), None, "duplicate of an event already received"),
+    }
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(("use_case", "kind"), KINDS)
+def test_of_every_kind_exactly_the_faulty_rows_are_quarantined(
+    use_case: UseCase, kind: EventKind, ending: bytes, layout: Layout
+) -> None:
+    row = sample(use_case, kind)
+    day = datetime.fromisoformat(row["received_at"]).date()
+    payload = next(name for name in kind.schema.columns if name not in {"event_id", "event_at", "received_at"})
+    wrong = faults(row, payload)
+    good = [line(row, event_id=f"good-{n}") for n in range(len(wrong) + 1)]
+    mixed = [good[0], *(part for n, (bad, _, _) in enumerate(wrong.values()) for part in (bad, good[n + 1]))]
+
+    tally = ingest(layout, use_case, kind, day, b"\xef\xbb\xbf" + ending.join(mixed))
+
+    lake, file = Lake(layout), f"raw/{use_case.name}/{kind.name}/dt={day}/events.jsonl"
+    found = lake.read_table(QUARANTINED_EVENTS, use_case).sort_values("row")
+    assert set(found["file"]) == {file}
+    assert dict(zip(found["row"], found["column_name"], strict=True)) == {
+        2 * n + 2: column for n, (_, column, _) in enumerate(wrong.values())
+    }
+    for (name, (_, _, words)), reason in zip(wrong.items(), found["reason"], strict=True):
+        assert words in reason, name
+    kept = lake.events_sql(f'SELECT event_id FROM "{kind.name}" ', use_case, [kind])["event_id"]
+    assert sorted(kept) == sorted(f"good-{n}" for n in range(len(good)))
+    assert (tally.incomplete, tally.quarantined[kind.name]) == ([], len(wrong))
+
+
+def visits(n: int = 3) -> list[Row]:
+    return [dict(row) for row in TinySource().received_on(FIRST_DAY)["visits"][:n]]
+
+
+def visit_lines() -> bytes:
+    return b"".join(line(row) + b"\n" for row in visits())
+
+
+def test_a_time_before_the_subscription_is_a_rule_that_a_schema_can_hold(layout: Layout) -> None:
+    began = pa.Column(pd.DatetimeTZDtype(unit="us", tz="UTC"), coerce=True)
+    order = pa.Check(lambda frame: frame["event_at"] >= frame["subscribed_at"], error="event_at_before_subscribed_at")
+    schema = pa.DataFrameSchema({**VISITS.schema.columns, "subscribed_at": began}, checks=order)
+    rows = [row | {"subscribed_at": row["event_at"]} for row in visits()]
+    rows[1]["subscribed_at"] = moved(rows[1]["event_at"], timedelta(days=1))
+
+    ingest(layout, USE_CASE, replace(VISITS, schema=schema), FIRST_DAY, b"".join(line(row) + b"\n" for row in rows))
+
+    found = Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)
+    assert found[["row", "reason"]].values.tolist() == [[2, "failed event_at_before_subscribed_at"]]
+    assert json.loads(found["payload"].iloc[0]) == rows[1]
+
+
+def test_a_line_of_200_megabytes_is_one_bad_row(layout: Layout) -> None:
+    path = layout.raw_events("tiny", "visits", FIRST_DAY)
+    path.parent.mkdir(parents=True)
+    first, second, _ = visit_lines().splitlines(keepends=True)
+    with path.open("wb") as file:
+        file.write(first)
+        file.seek(200_000_000, os.SEEK_CUR)
+        file.write(b"\n" + second)
+
+    tally = ingest(layout, USE_CASE, VISITS, FIRST_DAY)
+
+    assert (tally.valid["visits"], tally.quarantined["visits"]) == (2, 1)
+    found = Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)
+    assert found["row"].tolist() == [2]
+    assert len(found["payload"].iloc[0]) <= 4_096
+
+
+def test_an_empty_file_is_a_day_without_events(layout: Layout) -> None:
+    tally = ingest(layout, USE_CASE, VISITS, FIRST_DAY, b"")
+    assert tally.rows["visits"] == 0
+    assert Lake(layout).event_days(USE_CASE, VISITS) == [FIRST_DAY]
+
+
+def test_a_file_of_nothing_but_faults_leaves_no_event(layout: Layout) -> None:
+    tally = ingest(layout, USE_CASE, VISITS, FIRST_DAY, b"nothing\n" * 200_000)
+    assert (tally.valid["visits"], tally.quarantined["visits"]) == (0, 200_000)
+    assert len(Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)) == 200_000
+
+
+WHOLE_FILES = {
+    "UTF-16": (visit_lines().decode().encode("utf-16"), "is not UTF-8 JSON lines but UTF-16"),
+    "gzip, cut off": (gzip.compress(visit_lines())[:-9], "is not UTF-8 JSON lines but gzip"),
+    "Parquet, cut off": (b"PAR1\x15\x04", "is not UTF-8 JSON lines but Parquet"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), WHOLE_FILES.values(), ids=WHOLE_FILES)
+def test_a_file_that_is_no_text_is_named_and_the_old_partition_stands(
+    content: bytes, words: str, layout: Layout
+) -> None:
+    ingest(layout, USE_CASE, VISITS, FIRST_DAY, visit_lines())
+    with pytest.raises(EventFileError, match=rf"raw/tiny/visits/dt=2024-01-01/events\.jsonl {words}"):
+        ingest(layout, USE_CASE, VISITS, FIRST_DAY, content)
+    lake = Lake(layout)
+    assert lake.events_sql("SELECT count(*) AS n FROM visits", USE_CASE, [VISITS])["n"].tolist() == [3]
+    assert [path.name for path in layout.events("tiny", "visits", FIRST_DAY).parent.iterdir()] == ["data.parquet"]
+
+
+def test_a_folder_in_place_of_a_file_is_named(layout: Layout) -> None:
+    layout.raw_events("tiny", "visits", FIRST_DAY).mkdir(parents=True)
+    with pytest.raises(EventFileError, match=r"events\.jsonl cannot be read: Is a directory; drop a file there"):
+        ingest(layout, USE_CASE, VISITS, FIRST_DAY)
+
+
+def test_a_file_this_user_may_not_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(visit_lines())
+    path.chmod(0)
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from shadow_platform.adapters.lake.raw import read_blocks\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "next(read_blocks(Path(sys.argv[1])))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    assert "events.jsonl cannot be read: Permission denied; drop a file there that this user may read" in done.stderr

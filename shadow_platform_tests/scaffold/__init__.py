@@ -1,0 +1,1 @@
+"""Tests of what ``shadow new-use-case`` reads, decides and writes."""

@@ -1,0 +1,1 @@
+"""The parts that use cases are made of."""
