@@ -2,12 +2,15 @@
 
 A bundle is a folder ``bundles/<hash>/`` with ``model.onnx``, ``bundle.json`` (a BundleManifest), ``reference.parquet``
 (the frozen drift reference: features as known, score, requested_at) and ``selftest.json`` (rows with the probabilities
-they must give). Its hash is the SHA-256 over the sorted names and contents of its files.
+they must give), and what people read: ``card.json`` and ``card.html`` (``contracts.model_card``). Its hash is the
+SHA-256 over the sorted names and contents of its files. Nothing in it depends on the clock, so that the same training
+gives the same hash.
 Upstream: training. Downstream: registry, Bento, service, shadow worker, drift.
 """
 
 from datetime import datetime
 
+from shadow_platform.contracts.models import Parameter
 from shadow_platform.contracts.verdicts import Frozen, ParityReport
 
 
@@ -39,6 +42,7 @@ class BundleManifest(Frozen):
         inputs: columns of the ONNX model's one float32 input, in order.
         metrics: of the evaluation window, e.g. ``roc_auc, log_loss, brier, f1, calibration_error``.
         fingerprints: ``data, features, code, configuration, environment``.
+        parameters: hyperparameters the model was fitted with, chosen ones included.
     """
 
     use_case: str
@@ -55,3 +59,4 @@ class BundleManifest(Frozen):
     parity: ParityReport
     fingerprints: dict[str, str]
     seed: int
+    parameters: dict[str, Parameter] = {}

@@ -54,6 +54,10 @@ class Layout:
         """Exact training frame, by fingerprint."""
         return self.home / "frames" / use_case / f"{fingerprint}.parquet"
 
+    def frame_record(self, use_case: str, fingerprint: str) -> Path:
+        """How a training frame came about (JSON), beside the frame."""
+        return self.home / "frames" / use_case / f"{fingerprint}.json"
+
     def label_imports(self, use_case: str) -> Path:
         """Folder of imported labels: a Parquet file of the accepted and one of the refused rows an imported file."""
         return self.home / "labels" / use_case

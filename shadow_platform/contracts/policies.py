@@ -6,6 +6,7 @@ Belongs here: numbers a use case may choose. Does not belong here: how they are 
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,13 @@ class TrainingPolicy:
 
     Attributes:
         gap: distance between neighbouring parts, at least the label horizon, so that no label leaks forward.
+        positive_weight: what a positive row weighs in fitting: ``balanced`` as much in sum as all negative ones,
+            ``costs`` its ``DecisionCosts`` over theirs; ``None``: as much as a negative one. Calibration, on rows
+            that weigh alike, gives honest probabilities again.
+        early_stop_share: last share of the fit window on which the number of iterations is chosen before the model is
+            fitted on all of it; ``None``: the family's own number.
+        n_resamples: draws of days behind every interval of a metric.
+        confidence: of these intervals.
     """
 
     window: timedelta = timedelta(days=60)
@@ -22,6 +30,26 @@ class TrainingPolicy:
     gap: timedelta = timedelta(days=1)
     min_rows: int = 1_000
     seed: int = 0
+    positive_weight: Literal["balanced", "costs"] | None = None
+    early_stop_share: float | None = None
+    n_resamples: int = 200
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class QualityPolicy:
+    """What a trained model must reach on its evaluation window to become a version; ``None`` leaves a limit out.
+
+    Attributes:
+        min_roc_auc: ROC-AUC that its interval must not lie wholly below.
+        min_log_loss_gain: nats a row by which it must beat the constant base rate; its interval must not lie wholly
+            below.
+        max_calibration_error: expected calibration error that its interval must not lie wholly above.
+    """
+
+    min_roc_auc: float | None = 0.55
+    min_log_loss_gain: float | None = 0.0
+    max_calibration_error: float | None = 0.10
 
 
 @dataclass(frozen=True, slots=True)

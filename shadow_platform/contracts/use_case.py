@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal, Protocol
 
+from shadow_platform.contracts.models import Build, Choice, Estimator, ModelSpec, Parameter, Range
 from shadow_platform.contracts.policies import (
     DecisionCosts,
     DriftPolicy,
@@ -16,6 +17,7 @@ from shadow_platform.contracts.policies import (
     FairnessAttribute,
     FairnessPolicy,
     GatePolicy,
+    QualityPolicy,
     RetrainPolicy,
     TrainingPolicy,
 )
@@ -25,6 +27,8 @@ from shadow_platform.contracts.simulation import Simulation
 __all__ = [
     "ActionSpec",
     "AnswerSpec",
+    "Build",
+    "Choice",
     "ContextField",
     "ContextKind",
     "DecisionCosts",
@@ -45,6 +49,10 @@ __all__ = [
     "HiddenBy",
     "LabelPolicy",
     "ModelSpec",
+    "Monotone",
+    "Parameter",
+    "QualityPolicy",
+    "Range",
     "RetrainPolicy",
     "Role",
     "Simulation",
@@ -56,6 +64,7 @@ FeatureKind = Literal["numeric", "categorical"]
 ContextKind = Literal["text", "timestamp"]
 Role = Literal["champion", "challenger"]
 HiddenBy = Literal["platform", "others"]
+Monotone = Literal["increasing", "decreasing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,8 @@ class Feature:
         view: feature view it is read from; ``None``: comes with the request only.
         low, high: closed range outside which a request is refused; ``None`` means unbounded.
         is_monitored: whether it counts in drift rules 1, 2, 4 and 5. Calendars and weather always drift.
+        monotone: direction in which alone the probability may move with it, all else equal; numeric features only.
+            ``None``: any. Families of trees obey it; a linear one is measured against it.
     """
 
     name: str
@@ -127,6 +138,7 @@ class Feature:
     high: float | None = None
     example: float | int | str | None = None
     is_monitored: bool = True
+    monotone: Monotone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,31 +188,6 @@ class LabelPolicy:
     horizon: timedelta
     sql: str
     hidden_by: HiddenBy | None = None
-
-
-class Estimator(Protocol):
-    """What training needs of a scikit-learn pipeline."""
-
-    def fit(self, x: Any, y: Any) -> Any:
-        """Fit on a float32 matrix of shape (rows, features) and a boolean vector."""
-
-    def predict_proba(self, x: Any) -> Any:
-        """Return probabilities of shape (rows, 2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """One model family.
-
-    Attributes:
-        build: returns an unfitted pipeline for columns in the order of ``UseCase.features``; receives the feature
-            list, each categorical's number of levels (code 0 means missing or unknown) and a seed. Categorical
-            columns hold codes, numeric ones raw float32 values, already imputed.
-    """
-
-    name: str
-    build: Callable[[Sequence[Feature], Mapping[str, int], int], Estimator]
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +274,9 @@ class UseCase:
         costs: what wrong decisions cost; the answer's threshold is then ``costs.threshold``.
         exploration: which positive decisions are not carried out; ``None``: all are.
         fairness: groups whose decisions are compared; ``None``: no report is made.
+        quality: what a trained model must reach to become a version.
+        intended_use: for whom and what its answers are meant, and for what not; stands on every model card.
+        limits: what a reader of its answers must know; stands on every model card.
     """
 
     name: str
@@ -316,6 +306,9 @@ class UseCase:
     costs: DecisionCosts | None = None
     exploration: Exploration | None = None
     fairness: FairnessPolicy | None = None
+    quality: QualityPolicy = field(default_factory=QualityPolicy)
+    intended_use: str = ""
+    limits: tuple[str, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:

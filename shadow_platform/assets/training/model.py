@@ -1,13 +1,14 @@
-"""Training stage: one point-in-time frame, and from it champion and challenger, exported, registered, accounted for.
+"""A trained model: fitted, judged, exported, registered, accounted for.
 
-Upstream: events, feature views. Downstream: deployment (aliases are set there, never here), model tables.
+Upstream: the training frame. Downstream: deployment (aliases are set there, never here), model tables.
 """
 
 import inspect
 import json
 import math
 import sys
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,13 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from shadow_platform.assets.training.frame import frame_in_force
 from shadow_platform.contracts.bundle import BundleManifest
-from shadow_platform.contracts.errors import NotEnoughData
 from shadow_platform.contracts.ports import RegisteredVersion
 from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS
 from shadow_platform.contracts.use_case import ModelSpec, Role, UseCase
 from shadow_platform.contracts.verdicts import Outcome, ParityReport
 from shadow_platform.domain import training
-from shadow_platform.partitions import end_of, moment
 from shadow_platform.resources import PlatformResource
 
 if TYPE_CHECKING:
@@ -33,18 +33,6 @@ PARITY_CHECK = "onnx_answers_as_scikit_learn_does"
 REFERENCE_ROWS = 60_000
 SELFTEST_ROWS = 20
 ENVIRONMENT = ("scikit-learn", "numpy", "scipy", "skl2onnx", "onnxruntime")
-RECENT_FRAMES = 100
-
-
-class FrameConfig(dg.Config):
-    """Which frame.
-
-    Attributes:
-        as_of: ISO 8601 time; nothing known later is used, and the policy's window ends there. Default: the end of the
-            last day with events.
-    """
-
-    as_of: str | None = None
 
 
 class ModelConfig(dg.Config):
@@ -62,96 +50,8 @@ class ModelConfig(dg.Config):
     seed: int | None = None
 
 
-def build_training_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
-    """Assets of the training stage."""
-    return [_training_frame(use_case), _model(use_case, "champion"), _model(use_case, "challenger")]
-
-
-def _training_frame(use_case: UseCase) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=[use_case.name, "training_frame"],
-        deps=[
-            [use_case.name, name] for name in ("events", "feature_definitions", *(view.name for view in use_case.views))
-        ],
-        group_name="training",
-        kinds={"duckdb", "feast", "parquet"},
-        owners=[use_case.owner],
-        code_version="1",
-    )
-    def training_frame(
-        context: dg.AssetExecutionContext, config: FrameConfig, platform: PlatformResource
-    ) -> dg.MaterializeResult:
-        """Requests with the features and labels that were known, as at ``as_of``.
-
-        Grain: one row a matured request. Key: subject_id, requested_at. Not partitioned: each frame is kept under its
-        fingerprint, and a rolling window is a later ``as_of``.
-        """
-        as_of = moment(config.as_of) if config.as_of else _end_of_events(platform, use_case)
-        frame, counts = _point_in_time_frame(platform, use_case, as_of)
-        fingerprint = training.frame_fingerprint(frame)
-        path = platform.lake().write_frame(use_case, fingerprint, frame)
-        n_labelled, n_requests = int(frame["label"].notna().sum()), counts["requests"]
-        context.log.info("frame %s: %d of %d requests have a label", fingerprint, n_labelled, n_requests)
-        return dg.MaterializeResult(
-            metadata=_frame_metadata(use_case, frame, counts, as_of, fingerprint, path),
-            data_version=dg.DataVersion(fingerprint),
-        )
-
-    return training_frame
-
-
-def _end_of_events(platform: PlatformResource, use_case: UseCase) -> datetime:
-    lake = platform.lake()
-    received = [day for kind in use_case.events for day in lake.event_days(use_case, kind)]
-    if not received:
-        raise NotEnoughData(f"use case {use_case.name} has no events; materialize {use_case.name}/events first")
-    return end_of(max(received))
-
-
-def _point_in_time_frame(
-    platform: PlatformResource, use_case: UseCase, as_of: datetime
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The frame, and how many requests and labels of which kind its window has."""
-    lake = platform.lake()
-    parts = training.windows(use_case.training, use_case.label.horizon, as_of)
-    window = {"start": parts.fit.start, "end": parts.evaluation.end}
-    first, last = max(parts.fit.start.date(), use_case.first_partition), (as_of - timedelta(microseconds=1)).date()
-    platform.require_events(use_case, first, last)
-    requests = lake.events_sql(use_case.requests_sql, use_case, use_case.events, window, end=as_of)
-    labels = platform.labels_of(use_case, requests, parts.fit.start, as_of)
-    view_values = None
-    if use_case.views:
-        keys = [entity.join_key for entity in use_case.entities]
-        view_values = platform.feature_store(use_case).historical(requests[[*keys, "requested_at"]])
-    frame = training.assemble(
-        requests, view_values, labels.believed(as_of), use_case.features, as_of, use_case.label.hidden_by is not None
-    )
-    counts = {"requests": len(requests), "imported_labels": labels.n_imported, "censored_labels": labels.n_censored}
-    return frame, counts
-
-
-def _frame_metadata(
-    use_case: UseCase, frame: pd.DataFrame, counts: dict[str, int], as_of: datetime, fingerprint: str, path: Path
-) -> dict[str, Any]:
-    null_rates = frame[list(use_case.feature_names)].isna().mean()
-    table = "\n".join(f"| {name} | {rate:.2%} |" for name, rate in null_rates.items())
-    return {
-        "dagster/row_count": len(frame),
-        "dagster/column_schema": dg.TableSchema(
-            columns=[dg.TableColumn(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
-        ),
-        "fingerprint": fingerprint,
-        "as_of": as_of.isoformat(),
-        "requests_without_label": counts["requests"] - int(frame["label"].notna().sum()),
-        "imported_labels": counts["imported_labels"],
-        "censored_labels": counts["censored_labels"],
-        "base_rate": float(frame["label"].mean()) if len(frame) else float("nan"),
-        "null_rates": dg.MetadataValue.md(f"| feature | missing |\n|---|---|\n{table}"),
-        "path": dg.MetadataValue.path(str(path)),
-    }
-
-
-def _model(use_case: UseCase, role: Role) -> dg.AssetsDefinition:
+def build_model(use_case: UseCase, role: Role) -> dg.AssetsDefinition:
+    """Asset of the champion or of the challenger."""
     key = dg.AssetKey([use_case.name, f"{role}_model"])
     default = use_case.models[min(("champion", "challenger").index(role), len(use_case.models) - 1)]
 
@@ -202,10 +102,12 @@ class _Training:
         self.platform, self.use_case, self.spec, self.role = platform, use_case, spec, role
         self.seed = use_case.training.seed if config.seed is None else config.seed
         self.trigger = config.trigger or ("manual" if platform.manifest(use_case) else "bootstrap")
-        self.fingerprint, self.as_of = _frame_in_force(context, use_case)
+        self.fingerprint, self.as_of = frame_in_force(context, use_case)
 
     def materialize(self, run: "TrainingRun") -> dg.MaterializeResult:
+        self.started = time.perf_counter()
         frame = self.platform.lake().read_frame(self.use_case, self.fingerprint)
+        self.frame_rows = len(frame)
         trained = training.train(
             frame,
             self.use_case.features,
@@ -307,8 +209,13 @@ class _Training:
             "trained_as_of": self.as_of,
             "is_registered": registered is not None,
             "version": registered.version if registered else None,
+            "archived_reason": None if registered else "ONNX model does not answer as the fitted one does",
             "trigger": self.trigger,
             "metrics": metrics,
+            "parameters": _json(dict(manifest.parameters)),
+            "fingerprints": _json(manifest.fingerprints),
+            "frame_rows": self.frame_rows,
+            "training_s": time.perf_counter() - self.started,
         }
         lake.append_rows(MODEL_EXPERIMENTS, self.use_case, [experiment])
         if registered:
@@ -321,6 +228,7 @@ class _Training:
                 "created_at": registered.created_at,
                 "trained_as_of": self.as_of,
                 "metrics": metrics,
+                "parameters": _json(dict(manifest.parameters)),
                 "fingerprints": _json(manifest.fingerprints),
             }
             lake.append_rows(MODEL_VERSIONS, self.use_case, [version])
@@ -346,17 +254,6 @@ class _Training:
             metadata=parity.model_dump(mode="json"),
         )
         return dg.MaterializeResult(metadata=metadata, check_results=[check])
-
-
-def _frame_in_force(context: dg.AssetExecutionContext, use_case: UseCase) -> tuple[str, datetime]:
-    """Fingerprint and ``as_of`` of the frame made in this run, else of the latest one."""
-    key = dg.AssetKey([use_case.name, "training_frame"])
-    records = context.instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=RECENT_FRAMES).records
-    found = next((record for record in records if record.run_id == context.run.run_id), records[0] if records else None)
-    if found is None or found.asset_materialization is None:
-        raise NotEnoughData(f"{key.to_user_string()} was never materialized; materialize it first")
-    metadata = found.asset_materialization.metadata
-    return str(metadata["fingerprint"].value), datetime.fromisoformat(str(metadata["as_of"].value))
 
 
 def _fingerprints(use_case: UseCase, spec: ModelSpec, seed: int, data: str) -> dict[str, str]:

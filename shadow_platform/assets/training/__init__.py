@@ -1,0 +1,17 @@
+"""Training stage: one point-in-time frame, and from it champion and challenger, exported, registered, accounted for.
+
+Upstream: events, feature views. Downstream: deployment (aliases are set there, never here), model tables.
+"""
+
+import dagster as dg
+
+from shadow_platform.assets.training.frame import FrameConfig, build_training_frame
+from shadow_platform.assets.training.model import PARITY_CHECK, ModelConfig, build_model
+from shadow_platform.contracts.use_case import UseCase
+
+__all__ = ["PARITY_CHECK", "FrameConfig", "ModelConfig", "build_training_assets"]
+
+
+def build_training_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
+    """Assets of the training stage."""
+    return [build_training_frame(use_case), build_model(use_case, "champion"), build_model(use_case, "challenger")]

@@ -1,0 +1,127 @@
+"""The training frame: requests with the features and labels that were known at a time, kept under its fingerprint.
+
+Upstream: events, feature views. Downstream: the models.
+"""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from shadow_platform.contracts.errors import NotEnoughData
+from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.domain import training
+from shadow_platform.partitions import end_of, moment
+from shadow_platform.resources import PlatformResource
+
+RECENT_FRAMES = 100
+
+
+class FrameConfig(dg.Config):
+    """Which frame.
+
+    Attributes:
+        as_of: ISO 8601 time; nothing known later is used, and the policy's window ends there. Default: the end of the
+            last day with events.
+    """
+
+    as_of: str | None = None
+
+
+def build_training_frame(use_case: UseCase) -> dg.AssetsDefinition:
+    """Asset of the training frame."""
+
+    @dg.asset(
+        key=[use_case.name, "training_frame"],
+        deps=[
+            [use_case.name, name] for name in ("events", "feature_definitions", *(view.name for view in use_case.views))
+        ],
+        group_name="training",
+        kinds={"duckdb", "feast", "parquet"},
+        owners=[use_case.owner],
+        code_version="1",
+    )
+    def training_frame(
+        context: dg.AssetExecutionContext, config: FrameConfig, platform: PlatformResource
+    ) -> dg.MaterializeResult:
+        """Requests with the features and labels that were known, as at ``as_of``.
+
+        Grain: one row a matured request. Key: subject_id, requested_at. Not partitioned: each frame is kept under its
+        fingerprint, and a rolling window is a later ``as_of``.
+        """
+        as_of = moment(config.as_of) if config.as_of else _end_of_events(platform, use_case)
+        frame, counts = _point_in_time_frame(platform, use_case, as_of)
+        fingerprint = training.frame_fingerprint(frame)
+        path = platform.lake().write_frame(use_case, fingerprint, frame)
+        n_labelled, n_requests = int(frame["label"].notna().sum()), counts["requests"]
+        context.log.info("frame %s: %d of %d requests have a label", fingerprint, n_labelled, n_requests)
+        return dg.MaterializeResult(
+            metadata=_frame_metadata(use_case, frame, counts, as_of, fingerprint, path),
+            data_version=dg.DataVersion(fingerprint),
+        )
+
+    return training_frame
+
+
+def _end_of_events(platform: PlatformResource, use_case: UseCase) -> datetime:
+    lake = platform.lake()
+    received = [day for kind in use_case.events for day in lake.event_days(use_case, kind)]
+    if not received:
+        raise NotEnoughData(f"use case {use_case.name} has no events; materialize {use_case.name}/events first")
+    return end_of(max(received))
+
+
+def _point_in_time_frame(
+    platform: PlatformResource, use_case: UseCase, as_of: datetime
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The frame, and how many requests and labels of which kind its window has."""
+    lake = platform.lake()
+    parts = training.windows(use_case.training, use_case.label.horizon, as_of)
+    window = {"start": parts.fit.start, "end": parts.evaluation.end}
+    first, last = max(parts.fit.start.date(), use_case.first_partition), (as_of - timedelta(microseconds=1)).date()
+    platform.require_events(use_case, first, last)
+    requests = lake.events_sql(use_case.requests_sql, use_case, use_case.events, window, end=as_of)
+    labels = platform.labels_of(use_case, requests, parts.fit.start, as_of)
+    view_values = None
+    if use_case.views:
+        keys = [entity.join_key for entity in use_case.entities]
+        view_values = platform.feature_store(use_case).historical(requests[[*keys, "requested_at"]])
+    frame = training.assemble(
+        requests, view_values, labels.believed(as_of), use_case.features, as_of, use_case.label.hidden_by is not None
+    )
+    counts = {"requests": len(requests), "imported_labels": labels.n_imported, "censored_labels": labels.n_censored}
+    return frame, counts
+
+
+def _frame_metadata(
+    use_case: UseCase, frame: pd.DataFrame, counts: dict[str, int], as_of: datetime, fingerprint: str, path: Path
+) -> dict[str, Any]:
+    null_rates = frame[list(use_case.feature_names)].isna().mean()
+    table = "\n".join(f"| {name} | {rate:.2%} |" for name, rate in null_rates.items())
+    return {
+        "dagster/row_count": len(frame),
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
+        ),
+        "fingerprint": fingerprint,
+        "as_of": as_of.isoformat(),
+        "requests_without_label": counts["requests"] - int(frame["label"].notna().sum()),
+        "imported_labels": counts["imported_labels"],
+        "censored_labels": counts["censored_labels"],
+        "base_rate": float(frame["label"].mean()) if len(frame) else float("nan"),
+        "null_rates": dg.MetadataValue.md(f"| feature | missing |\n|---|---|\n{table}"),
+        "path": dg.MetadataValue.path(str(path)),
+    }
+
+
+def frame_in_force(context: dg.AssetExecutionContext, use_case: UseCase) -> tuple[str, datetime]:
+    """Fingerprint and ``as_of`` of the frame made in this run, else of the latest one."""
+    key = dg.AssetKey([use_case.name, "training_frame"])
+    records = context.instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=RECENT_FRAMES).records
+    found = next((record for record in records if record.run_id == context.run.run_id), records[0] if records else None)
+    if found is None or found.asset_materialization is None:
+        raise NotEnoughData(f"{key.to_user_string()} was never materialized; materialize it first")
+    metadata = found.asset_materialization.metadata
+    return str(metadata["fingerprint"].value), datetime.fromisoformat(str(metadata["as_of"].value))

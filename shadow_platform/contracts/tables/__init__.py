@@ -1,0 +1,76 @@
+"""Schemas of the published tables: grain, columns, units, and the comments that analysts read.
+
+Upstream: nothing. Downstream: the lake writes Parquet by these schemas; the warehouse publishes views with comments.
+Types are DuckDB's. Every timestamp is UTC.
+"""
+
+from shadow_platform.contracts.tables.models import (
+    GATE_DECISIONS,
+    MODEL_EXPERIMENTS,
+    MODEL_METRICS,
+    MODEL_TRANSITIONS,
+    MODEL_VERSIONS,
+)
+from shadow_platform.contracts.tables.pipeline import (
+    DRIFT_METRICS,
+    DRIFT_VERDICTS,
+    FEATURE_PARITY,
+    PIPELINE_RUNS,
+    QUARANTINED_EVENTS,
+    SIMULATED_DRIFT,
+)
+from shadow_platform.contracts.tables.requests import (
+    FAIRNESS_GROUPS,
+    LABELS,
+    PERFORMANCE_DAILY,
+    PREDICTIONS,
+    QUARANTINED_LABELS,
+    SHADOW_COMPARISON_HOURLY,
+    SHADOW_COMPARISONS,
+)
+from shadow_platform.contracts.tables.schema import Column, TableSchema
+
+__all__ = [
+    "DRIFT_METRICS",
+    "DRIFT_VERDICTS",
+    "FAIRNESS_GROUPS",
+    "FEATURE_PARITY",
+    "GATE_DECISIONS",
+    "LABELS",
+    "MODEL_EXPERIMENTS",
+    "MODEL_METRICS",
+    "MODEL_TRANSITIONS",
+    "MODEL_VERSIONS",
+    "PERFORMANCE_DAILY",
+    "PIPELINE_RUNS",
+    "PREDICTIONS",
+    "QUARANTINED_EVENTS",
+    "QUARANTINED_LABELS",
+    "SHADOW_COMPARISONS",
+    "SHADOW_COMPARISON_HOURLY",
+    "SIMULATED_DRIFT",
+    "TABLES",
+    "Column",
+    "TableSchema",
+]
+
+TABLES: tuple[TableSchema, ...] = (
+    PREDICTIONS,
+    SHADOW_COMPARISONS,
+    SHADOW_COMPARISON_HOURLY,
+    LABELS,
+    QUARANTINED_LABELS,
+    PERFORMANCE_DAILY,
+    FAIRNESS_GROUPS,
+    SIMULATED_DRIFT,
+    DRIFT_METRICS,
+    DRIFT_VERDICTS,
+    FEATURE_PARITY,
+    GATE_DECISIONS,
+    MODEL_VERSIONS,
+    MODEL_TRANSITIONS,
+    MODEL_EXPERIMENTS,
+    MODEL_METRICS,
+    QUARANTINED_EVENTS,
+    PIPELINE_RUNS,
+)
