@@ -13,7 +13,14 @@ import typer
 
 from shadow_platform.cli.labels import labels_app
 from shadow_platform.cli.new_use_case import new_use_case
-from shadow_platform.cli.options import ReasonOption, ShareOption, UseCaseOption, WaitOption
+from shadow_platform.cli.options import (
+    ReasonOption,
+    RowFormat,
+    RowFormatOption,
+    ShareOption,
+    UseCaseOption,
+    WaitOption,
+)
 from shadow_platform.cli.shadowing import challengers_app, replay
 from shadow_platform.cli.simulating import (
     DriftOption,
@@ -233,11 +240,14 @@ def models_reconcile(use_case: UseCaseOption) -> None:
 
 
 @typer_app.command()
-def sql(query: Annotated[str, typer.Argument(help="SQL over the tables of warehouse.duckdb.")]) -> None:
+def sql(
+    query: Annotated[str, typer.Argument(help="SQL over the tables of warehouse.duckdb.")],
+    row_format: RowFormatOption = RowFormat.AUTO,
+) -> None:
     """Query the warehouse; it may stay open while everything runs."""
     from shadow_platform.cli.inspect import run_sql
 
-    run_sql(query)
+    run_sql(query, row_format)
 
 
 @typer_app.command()

@@ -3,22 +3,28 @@
 Upstream: warehouse, settings, adapters. Downstream: people.
 """
 
+import csv
+import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from shadow_platform.cli.options import RowFormat
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
 
 MIN_FREE_BYTES = 2 * 1024**3
+# Narrower columns cannot be read: a row is then printed as a record, a line a column.
+MIN_COLUMN_WIDTH = 12
 
 
-def run_sql(query: str) -> None:
+def run_sql(query: str, row_format: RowFormat) -> None:
     """Print the rows of a query; raises ``ShadowPlatformError`` for a missing warehouse or wrong SQL."""
     import duckdb
 
@@ -28,12 +34,44 @@ def run_sql(query: str) -> None:
     try:
         with duckdb.connect(str(warehouse), read_only=True) as connection:
             relation = connection.sql(query)
-            table = Table(*([] if relation is None else relation.columns))
-            for row in [] if relation is None else relation.fetchall():
-                table.add_row(*("" if value is None else str(value) for value in row))
+            names, rows = ([], []) if relation is None else (relation.columns, relation.fetchall())
     except duckdb.Error as error:
         raise ShadowPlatformError(f"{query!r}: {error}") from error
-    Console().print(table)
+    _print_rows(names, rows, row_format)
+
+
+def _print_rows(names: Sequence[str], rows: Sequence[tuple[object, ...]], row_format: RowFormat) -> None:
+    if row_format is RowFormat.JSON:
+        for row in rows:
+            print(json.dumps(dict(zip(names, row, strict=True)), default=str))
+    elif row_format is RowFormat.CSV:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([names, *rows])
+    else:
+        console = Console()
+        is_wide = len(names) * MIN_COLUMN_WIDTH > console.width
+        as_records = row_format is RowFormat.RECORDS or (row_format is RowFormat.AUTO and is_wide)
+        for table in _records(names, rows) if as_records else [_table(names, rows)]:
+            console.print(table)
+
+
+def _table(names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> Table:
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(_text(value) for value in row))
+    return table
+
+
+def _records(names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> Iterator[Table]:
+    for number, row in enumerate(rows, start=1):
+        table = Table("", "", title=f"row {number} of {len(rows)}", title_justify="left", show_header=False)
+        for name, value in zip(names, row, strict=True):
+            table.add_row(name, _text(value))
+        yield table
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _home() -> str:

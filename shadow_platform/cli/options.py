@@ -3,6 +3,7 @@
 Upstream: settings. Downstream: the files of commands. Imports nothing heavy, so that ``shadow --help`` answers at once.
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -27,4 +28,20 @@ ShareOption = Annotated[float, typer.Option(help="Share of subjects it answers, 
 WaitOption = Annotated[
     bool,
     typer.Option("--wait/--no-wait", help="Wait, 30 s at most, until every worker here answers with it."),
+]
+
+
+class RowFormat(StrEnum):
+    """How rows are printed; ``auto`` is a table, or a record a row when a table would be too wide to read."""
+
+    AUTO = "auto"
+    TABLE = "table"
+    RECORDS = "records"
+    CSV = "csv"
+    JSON = "json"
+
+
+RowFormatOption = Annotated[
+    RowFormat,
+    typer.Option("--format", help="auto: a table, or one record a row when a table would be too wide; json: lines."),
 ]
