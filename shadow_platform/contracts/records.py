@@ -8,7 +8,7 @@ new field and a higher ``schema_version``.
 from dataclasses import dataclass, field
 from typing import Literal
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 FeatureValue = float | int | str | bool | None
 Variant = Literal["champion", "canary"]
@@ -33,6 +33,8 @@ class PredictionRecord:
         latency_ms: time from parsed request to the append, milliseconds.
         is_explored: the prediction is positive and was not carried out, so that its outcome is seen.
         label_propensity: probability, given features and decision, that the outcome of this request can be seen.
+        context: fields of the envelope that say which event the request is about, as sent; empty without an envelope,
+            and in records older than version 4.
     """
 
     request_id: str
@@ -55,6 +57,7 @@ class PredictionRecord:
     is_fallback: bool = False
     is_explored: bool = False
     label_propensity: float = 1.0
+    context: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 

@@ -161,11 +161,14 @@ class Envelope:
     Attributes:
         name: field of the request that holds it.
         fields: its context. A field named as the subject must equal it; a timestamp must not lie in the future.
+        key: the field that identifies the event; ``requests_sql`` returns it too. A request that was answered and a
+            recorded one of the same subject and key are one, whatever their clocks say.
     """
 
     name: str
     description: str
     fields: tuple[ContextField, ...] = ()
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +177,9 @@ class LabelPolicy:
 
     Attributes:
         horizon: after this long every request's label is known (the cohort is matured).
-        sql: DuckDB SQL over the event tables and ``requests`` (as returned by ``UseCase.requests_sql``) with
-            parameter ``$as_of``; returns ``subject_id, requested_at, label (BOOLEAN), event_at, known_at`` with
+        sql: DuckDB SQL over the event tables and ``requests`` (as returned by ``UseCase.requests_sql``; of a request
+            that was answered, only the subject, its time, by the service's clock, and the context) with parameter
+            ``$as_of``; returns ``subject_id, requested_at, label (BOOLEAN), event_at, known_at`` with
             ``known_at <= $as_of``. It sees events from the longest view lookback before the oldest request on.
         hidden_by: whose decisions keep outcomes from being seen. ``platform``: a positive prediction is carried out (a
             payment is blocked), so that its request has no label unless it was explored, whatever the SQL returns.

@@ -64,6 +64,7 @@ PREDICTION_LOG = LogTable(
         "prediction": "BOOLEAN",
         "threshold": "DOUBLE",
         "latency_ms": "DOUBLE",
+        "context": "JSON",
     },
     (
         *("request_id", "use_case", "subject_id", "requested_at", "logged_at", "features", "feature_sources"),
@@ -73,6 +74,7 @@ PREDICTION_LOG = LogTable(
         "is_fallback": "coalesce(is_fallback, false)",
         "is_explored": "coalesce(is_explored, false)",
         "label_propensity": "coalesce(label_propensity, 1.0)",
+        "context": "coalesce(context, '{}')",
         "features_from_request": "feature_sources.request",
         "features_from_online": 'feature_sources."online"',
         "features_imputed": "feature_sources.imputed",

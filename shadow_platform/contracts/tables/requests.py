@@ -31,6 +31,7 @@ PREDICTIONS = TableSchema(
         ("features_imputed", "INTEGER", "features that neither had"),
         ("feature_age_s", "DOUBLE", "age of the oldest online row used, seconds"),
         ("features", "JSON", "feature values as served, before imputation"),
+        ("context", "JSON", "fields that say which event the request is about, as sent; empty where it has none"),
     ),
 )
 SHADOW_COMPARISONS = TableSchema(

@@ -38,7 +38,7 @@ def matured_cohort(
         ``known_at``, ordered by ``requested_at`` and ``request_id``.
     """
     matured = predictions[predictions["requested_at"] <= as_of - horizon]
-    believed = latest_labels(labels, as_of)[[*LABEL_KEY, "label", "known_at"]]
+    believed = latest_labels(labels, as_of, horizon)[[*LABEL_KEY, "label", "known_at"]]
     cohort = matured.merge(believed, on=LABEL_KEY, how="left", validate="many_to_one")
     cohort["label"] = cohort["label"].astype("boolean")
     return cohort.sort_values(["requested_at", "request_id"], kind="stable").reset_index(drop=True)

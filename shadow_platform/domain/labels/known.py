@@ -5,7 +5,7 @@ case's SQL, imported files. Downstream: ``labels``, ``training_frame``, cohorts.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -32,9 +32,9 @@ class CombinedLabels:
         """Labels that an import brought."""
         return int(self.rows["source"].str.startswith(_IMPORTED).sum())
 
-    def believed(self, as_of: datetime) -> pd.DataFrame:
+    def believed(self, as_of: datetime, horizon: timedelta) -> pd.DataFrame:
         """As :func:`latest_labels`."""
-        return latest_labels(self.rows, as_of)
+        return latest_labels(self.rows, as_of, horizon)
 
 
 def combine(computed: pd.DataFrame, imported: pd.DataFrame, hidden: pd.DataFrame | None = None) -> CombinedLabels:
@@ -66,15 +66,25 @@ def known_on(labels: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFra
     return rows.sort_values(["known_at", *LABEL_KEY], kind="stable").reset_index(drop=True)
 
 
-def latest_labels(labels: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+def latest_labels(labels: pd.DataFrame, as_of: datetime, horizon: timedelta) -> pd.DataFrame:
     """The label that was believed at ``as_of``: one row a subject and request time, the last known one.
 
     Args:
         labels: rows of ``labels``; a later ``known_at`` corrects an earlier one, and one that only repeats it is no
             news: the label stays known since it was first said.
         as_of: nothing known later is used.
+        horizon: after this long the events' silence is taken for an answer, which corrects no import that spoke before.
     """
     known = labels[labels["known_at"] <= as_of].sort_values(["known_at", "event_at", *LABEL_KEY])
+    known = known[~_is_silence_after_import(known, horizon)]
     if known.duplicated(LABEL_KEY).any():
         known = known[known["label"] != known.groupby(LABEL_KEY, sort=False)["label"].shift()]
     return known.drop_duplicates(LABEL_KEY, keep="last").reset_index(drop=True)
+
+
+def _is_silence_after_import(labels: pd.DataFrame, horizon: timedelta) -> "pd.Series[bool]":
+    """Whether a label only says that no event came within the horizon, of a request that an import told of earlier."""
+    ends_at = labels["requested_at"] + horizon
+    told = labels.loc[labels["source"].str.startswith(_IMPORTED) & (labels["known_at"] < ends_at), LABEL_KEY]
+    is_silence = labels["source"].eq("events") & labels["known_at"].eq(ends_at)
+    return is_silence & pd.MultiIndex.from_frame(labels[LABEL_KEY]).isin(pd.MultiIndex.from_frame(told))

@@ -101,4 +101,5 @@ def build_record(
         is_fallback=output.is_fallback,
         is_explored=is_explored,
         label_propensity=label_propensity,
+        context=request.context,
     )

@@ -5,7 +5,7 @@ Upstream: request bodies, online rows. Downstream: ``answers``; bento, which loo
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -33,11 +33,16 @@ _NO_VALUES = frozenset((None, math.inf, -math.inf))
 
 @dataclass(frozen=True, slots=True)
 class ValidRequest:
-    """A request that meets the contract; a feature the body lacks (or gives as null) is absent."""
+    """A request that meets the contract; a feature the body lacks (or gives as null) is absent.
+
+    Attributes:
+        context: which event it is about; empty without an envelope.
+    """
 
     subject_id: str
     entities: dict[str, str]
     features: dict[str, float | int | str]
+    context: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ class RequestContract:
             return None
         n_before, prefix = len(errors), f"{at}." if at else ""
         keys: dict[str, str] = {}
+        context: dict[str, str] = {}
         features: dict[str, float | int | str] = {}
         self._take(self._outer, body, prefix, keys, features, errors)
         subject, envelope = self.use_case.subject, self.use_case.envelope
@@ -142,6 +148,7 @@ class RequestContract:
                 prefix += f"{envelope.name}."
                 self._take(self._event, event, prefix, keys, features, errors)
                 errors.extend(context_errors(envelope.fields, event, prefix, {subject: body.get(subject)}, as_of))
+                context = {known.name: event.get(known.name, "") for known in envelope.fields}
             else:
                 errors.append(
                     field_error(prefix + envelope.name, f"is {kind_of(event)}; expected an object with the event")
@@ -149,7 +156,7 @@ class RequestContract:
         if len(errors) > n_before:
             return None
         joins = {key: keys[key] for key in self._join_keys if key in keys}
-        return ValidRequest(keys[subject], joins, features)
+        return ValidRequest(keys[subject], joins, features, context)
 
     def _take(
         self,

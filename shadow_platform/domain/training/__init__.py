@@ -9,12 +9,12 @@ bundle, registry.
 """
 
 from shadow_platform.domain.training.calibration import calibrate, calibrated
-from shadow_platform.domain.training.curves import calibration_error, reliability, roc
+from shadow_platform.domain.training.curves import gain, precision_recall, reliability, roc
 from shadow_platform.domain.training.fingerprints import fingerprint, frame_fingerprint
 from shadow_platform.domain.training.fitting import Trained, raw_scores, train
 from shadow_platform.domain.training.frame import assemble
 from shadow_platform.domain.training.inputs import learn_inputs
-from shadow_platform.domain.training.metrics import metrics
+from shadow_platform.domain.training.metrics import estimates, metrics
 from shadow_platform.domain.training.parity import parity
 from shadow_platform.domain.training.windows import (
     CALIBRATION,
@@ -42,12 +42,14 @@ __all__ = [
     "assemble",
     "calibrate",
     "calibrated",
-    "calibration_error",
+    "estimates",
     "fingerprint",
     "frame_fingerprint",
+    "gain",
     "learn_inputs",
     "metrics",
     "parity",
+    "precision_recall",
     "raw_scores",
     "reference_rows",
     "reliability",

@@ -76,6 +76,7 @@ USE_CASE = UseCase(
             ContextField("user_id", "Who pays", "user-00042"),
             ContextField("event_ts", "When it was asked for", "2024-10-12T10:29:58Z", kind="timestamp"),
         ),
+        key="event_id",
     ),
     label=LabelPolicy(
         name="is_charged_back",
