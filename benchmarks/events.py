@@ -1,9 +1,10 @@
 """How fast raw events become validated Parquet and features, and how much memory that takes.
 
 Run from the root of the repository: ``python -m benchmarks.events [--rows 1000000] [--use-case flights]
-[--before CHECKOUT] [--days 600]``. One recorded day is repeated under new ids until the raw files hold that many rows;
-with ``--days``, many small days are sorted besides. ``--before`` lets the package of another checkout do the same
-events stage on the same files. Every stage runs in a process of its own, so that its peak of memory is its own.
+[--before CHECKOUT] [--days 600] [--file-rows 10000000]``. One recorded day is repeated under new ids until the raw
+files hold that many rows; with ``--days``, many small days are sorted besides. ``--before`` lets the package of another
+checkout do the same events stage on the same files. With ``--file-rows`` an exported CSV of so many rows is played as
+an event source instead. Every stage runs in a process of its own, so that its peak of memory is its own.
 Upstream: the events and features assets. Downstream: docs/benchmarks.md.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.use_case import EventSource, UseCase
+from shadow_platform.scaffold.example import orders
 from shadow_platform.use_cases import load_use_case
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +51,32 @@ result = dg.materialize(
 assert result.success
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 print(json.dumps([time.perf_counter() - began, time.process_time() - cpu, peak]))
+"""
+_FILE = """
+import json, resource, sys, time
+from datetime import timedelta
+from pathlib import Path
+from shadow_platform.contracts.use_case import EventKind
+from shadow_platform.use_case_kit.files import EventFile, FileSource
+from shadow_platform.use_case_kit.schemas import event_schema, flag, measured, moment, text
+
+path, names = Path(sys.argv[1]), {"order_id": text(), "customer_id": text()}
+categories = {"category": text(), "channel": text()}
+numbers = {"price_eur": measured(0, 1e6), "discount_pct": measured(0, 100)}
+orders = EventKind("orders", "Ordered", event_schema({**names, **categories, **numbers}))
+outcomes = EventKind("outcomes", "Came back", event_schema({**names, "asked_at": moment(), "is_returned": flag()}))
+came_back = {"event_at": "returned_at", "asked_at": "ordered_at"}
+began, cpu = time.perf_counter(), time.process_time()
+source = FileSource(
+    EventFile(orders, path, {"event_at": "ordered_at"}),
+    EventFile(outcomes, path, came_back, present="returned_at"),
+)
+day, n_rows = source.first_day(), 0
+while day <= source.last_day():
+    n_rows += sum(map(len, source.received_on(day).values()))
+    day += timedelta(days=1)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+print(json.dumps([time.perf_counter() - began, time.process_time() - cpu, peak, n_rows]))
 """
 
 
@@ -99,6 +127,19 @@ def _run(title: str, checkout: Path, home: Path, use_case: str, days: tuple[date
     return float(cpu)
 
 
+def _play_file(path: Path, n_rows: int) -> None:
+    """Print what it takes to read every day of an exported CSV, whose rows are in no order of time."""
+    header, *lines = orders().to_csv(index=False).splitlines()
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"{header}\n")
+        file.writelines(f"{copy}-{line}\n" for copy in range(n_rows // len(lines)) for line in lines)
+        file.writelines(f"last-{line}\n" for line in lines[: n_rows % len(lines)])
+    done = subprocess.run([sys.executable, "-c", _FILE, path], cwd=ROOT, check=True, capture_output=True, text=True)
+    seconds, cpu, peak, n_events = json.loads(done.stdout)
+    print(f"{path.name}: {n_rows:,} rows, {path.stat().st_size / 1e9:.2f} GB, {n_events:,} events of two kinds")
+    print(f"  {'event source, every day read':<40}{seconds:9.1f} s {cpu:9.1f} CPU-s {peak:8.2f} GB")
+
+
 def _compare(use_case: str, layout: Layout, days: tuple[date, date], before: Path | None) -> None:
     earlier = _run("events stage, before", before, layout.home, use_case, days, "events") if before else None
     now = _run("events stage", ROOT, layout.home, use_case, days, "events")
@@ -114,7 +155,12 @@ def main() -> None:
     parser.add_argument("--use-case", default="flights")
     parser.add_argument("--before", type=Path)
     parser.add_argument("--days", type=int, default=0)
+    parser.add_argument("--file-rows", type=int, default=0)
     given = parser.parse_args()
+    if given.file_rows:
+        with tempfile.TemporaryDirectory() as folder:
+            _play_file(Path(folder) / "orders.csv", given.file_rows)
+        return
     use_case = load_use_case(given.use_case)
     with tempfile.TemporaryDirectory() as folder:
         layout = Layout(Path(folder) / "large")

@@ -12,6 +12,8 @@ from shadow_platform.contracts.errors import NotEnoughData
 from shadow_platform.contracts.use_case import UseCase
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
+# The lake's times have microseconds.
+INSTANT = timedelta(microseconds=1)
 
 
 def daily_partitions(use_case: UseCase) -> dg.DailyPartitionsDefinition:
@@ -75,9 +77,16 @@ def moment(text: str | None) -> datetime:
 
 
 def labels_known_until(label_days: Sequence[date], wanted: datetime) -> datetime:
-    """The time wanted, or the end of the gapless label days if that is earlier.
+    """The time wanted, or the last instant of the gapless label days if that is earlier.
 
-    Behind a gap only the labels that came early are there, which are not a fair sample of their cohort.
+    Behind a gap only the labels that came early are there, which are not a fair sample of their cohort. A midnight
+    means the last instant before it, whether or not the day that it opens was made; asked again, it is the same.
+
+    Raises:
+        NotEnoughData: no day of labels was made.
     """
     end = gapless_end(label_days)
-    return wanted if end is None else min(wanted, end)
+    if end is None:
+        raise NotEnoughData("labels: no day was made, so nothing can be judged on them; materialize labels first")
+    reached = min(wanted, end)
+    return reached - INSTANT if reached == start_of(reached.astimezone(UTC).date()) else reached

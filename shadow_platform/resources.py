@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,12 +19,15 @@ import dagster as dg
 from pydantic import ValidationError
 
 from shadow_platform.contracts.deployment import DeploymentManifest
-from shadow_platform.contracts.errors import ShadowPlatformError, UseCaseError
+from shadow_platform.contracts.errors import ShadowPlatformError, TransitionConflict, UseCaseError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.lineage import CodeState
+from shadow_platform.contracts.model_card import ModelCard
+from shadow_platform.contracts.models import Estimator
 from shadow_platform.contracts.simulation import SimulationPlan
-from shadow_platform.contracts.use_case import DriftPolicy, EventSource, UseCase
+from shadow_platform.contracts.use_case import Build, Choice, DriftPolicy, EventSource, Parameter, Range, UseCase
 from shadow_platform.contracts.verdicts import DriftVerdict
-from shadow_platform.domain.labels import CombinedLabels, combine
+from shadow_platform.domain.labels import CombinedLabels, combine, hidden_among
 from shadow_platform.partitions import require_days
 from shadow_platform.settings import Settings, load_settings
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from shadow_platform.adapters.log import FileLogSink
     from shadow_platform.adapters.registry import MlflowRegistry
     from shadow_platform.adapters.reports import ReportResult
+    from shadow_platform.adapters.search import SearchResult
     from shadow_platform.adapters.tracking import TrainingRun
 
 Transition = Literal[
@@ -125,9 +129,11 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         computed = computed[computed["known_at"] >= known_from]
         imported = lake.label_imports(use_case).known_in(known_from, as_of)
         oldest = [labels["requested_at"].min().date() for labels in (computed, imported) if len(labels)]
-        hidden = (
-            lake.hidden_requests(use_case, min(oldest)) if use_case.label.hidden_by == "platform" and oldest else None
-        )
+        hidden = None
+        if use_case.label.hidden_by == "platform" and oldest:
+            # A request and its event are told by two clocks, so that they may lie on two days.
+            answers = lake.hidden_requests(use_case, min(oldest) - timedelta(days=1), as_of.date())
+            hidden = hidden_among(requests, answers, use_case.envelope)
         return combine(computed, imported, hidden)
 
     def feature_store(self, use_case: UseCase) -> "FeastStore":
@@ -172,10 +178,15 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Carry out one transition of ``adapters.deployment`` with the registry and the audit log."""
         from shadow_platform.adapters import deployment
 
-        with closing(self.transitions_log(use_case)) as audit:
-            manifest: DeploymentManifest = getattr(deployment, change)(
-                self.registry(), self.layout, audit, use_case=use_case.name, now=datetime.now(UTC), **arguments
-            )
+        try:
+            with closing(self.transitions_log(use_case)) as audit:
+                manifest: DeploymentManifest = getattr(deployment, change)(
+                    self.registry(), self.layout, audit, use_case=use_case.name, now=datetime.now(UTC), **arguments
+                )
+        except TransitionConflict as conflict:
+            moved = self.transitions(use_case)[-1:]
+            told = [f"; the last change was by {row['actor']} at {row['transitioned_at']}" for row in moved]
+            raise TransitionConflict(f"{conflict}{''.join(told)}") from conflict
         return manifest
 
     def deploy_without_registry(
@@ -211,11 +222,54 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return BundleStore(self.layout.bundles)
 
+    def estimator(self, use_case: UseCase, version: str) -> Estimator:
+        """Scikit-learn model behind a version, for a look inside; nothing serves it."""
+        from shadow_platform.adapters.estimators import run_estimator
+
+        return run_estimator(self.settings.mlflow_uri, self.registry().get(use_case.name, version).run_id)
+
     def export_onnx(self, estimator: Any, n_inputs: int) -> bytes:
         """ONNX model of a fitted estimator."""
         from shadow_platform.adapters.onnx_export import export_onnx
 
         return export_onnx(estimator, n_inputs)
+
+    def search_parameters(
+        self,
+        losses: Callable[[Mapping[str, Parameter]], Iterator[float]],
+        space: Mapping[str, Range | Choice],
+        defaults: Mapping[str, Parameter],
+        **budget: Any,
+    ) -> "SearchResult":
+        """Best of the hyperparameters tried; arguments as ``adapters.search``."""
+        from shadow_platform.adapters.search import search
+
+        return search(losses, space, defaults, **budget)
+
+    def code(self, sources: Sequence[str], build: Build) -> dict[str, Any]:
+        """Digests of files and folders of the platform, and what a family's builder does and captured."""
+        from shadow_platform.adapters.code_state import described, source_digest
+
+        return {"sources": {path: source_digest(path) for path in sources}, "build": described(build)}
+
+    def environment(self, estimator: Any) -> dict[str, str]:
+        """Versions of Python and of the packages that make an estimator of this family and its bundle; kernels."""
+        from shadow_platform.adapters.code_state import environment
+        from shadow_platform.adapters.threads import blas_kernels
+
+        return {**environment(estimator), "blas": blas_kernels()}
+
+    def one_blas_thread(self) -> AbstractContextManager[object]:
+        """Within it, linear algebra gives the same digits on every number of cores."""
+        from shadow_platform.adapters.threads import one_blas_thread
+
+        return one_blas_thread()
+
+    def code_state(self) -> CodeState:
+        """Commit, lock and packages of the program that runs."""
+        from shadow_platform.adapters.code_state import code_state
+
+        return code_state()
 
     def training_run(
         self, context: dg.AssetExecutionContext, use_case: UseCase, tags: Mapping[str, str]
@@ -227,12 +281,18 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return training_run(context, self.settings.mlflow_uri, experiment, tags)
 
     def training_plots(self, title: str, **drawn: Any) -> tuple[dict[str, bytes], str]:
-        """Pictures of a training by name, and all of them as markdown; arguments as ``adapters.training_plots``."""
+        """Pictures of a training by name, and all of them as markdown; arguments as of ``TrainingPictures``."""
         from shadow_platform.adapters.plots import markdown_image
-        from shadow_platform.adapters.training_plots import training_plots
+        from shadow_platform.adapters.training_plots import TrainingPictures, training_plots
 
-        pictures = training_plots(title=title, **drawn)
+        pictures = training_plots(TrainingPictures(title, **drawn))
         return pictures, "\n\n".join(markdown_image(png, f"{title}: {name}") for name, png in pictures.items())
+
+    def card_documents(self, card: ModelCard, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+        """A model card as files of a bundle."""
+        from shadow_platform.adapters.model_card import card_html, card_json
+
+        return {"card.json": card_json(card), "card.html": card_html(card, pictures)}
 
     def comparison_plot(self, comparisons: "pd.DataFrame", title: str) -> str:
         """Markdown image of champion and challenger over time."""

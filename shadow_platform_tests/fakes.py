@@ -74,6 +74,9 @@ class FakeRegistry:
                 for entry in self._versions.get(use_case, [])
             ]
 
+    def newest(self, use_case: str, limit: int) -> list[RegisteredVersion]:
+        return self.versions(use_case)[::-1][:limit]
+
     def alias(self, use_case: str, alias: str) -> str | None:
         with self._lock:
             return self._aliases.get((use_case, alias))

@@ -38,6 +38,9 @@ class FrailRegistry:
     def versions(self, use_case: str) -> list[RegisteredVersion]:
         return [self.get(use_case, version) for version in "123456789"]
 
+    def newest(self, use_case: str, limit: int) -> list[RegisteredVersion]:
+        return self.versions(use_case)[::-1][:limit]
+
     def alias(self, use_case: str, alias: str) -> str | None:
         self._answer()
         return self.aliases.get(alias)

@@ -154,7 +154,7 @@ def test_documents_name_only_commands_that_exist(path: Path) -> None:
     blocks = "\n".join(re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.DOTALL)) + "\n".join(
         re.findall(r"`([^`\n]+)`", text)
     )
-    targets = set(re.findall(r"(?:^|\s)make ([a-z]+)", blocks))
+    targets = set(re.findall(r"^(?:\$ )?make ([a-z]+)", blocks, re.MULTILINE))
     commands = set(re.findall(r"(?:^|/)shadow ((?:(?:models|canary) )?[a-z][a-z-]*)", blocks, re.MULTILINE))
 
     assert targets <= _make_targets()

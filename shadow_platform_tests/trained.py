@@ -3,6 +3,7 @@
 Belongs here: what tests of bundle, registry and training share. Does not belong here: assertions.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def make_manifest(**changes: Any) -> BundleManifest:
     return BundleManifest(**{**values, **changes})
 
 
-def make_bundle(parent: Path, **changes: Any) -> tuple[str, Path]:
+def make_bundle(parent: Path, documents: Mapping[str, bytes] | None = None, **changes: Any) -> tuple[str, Path]:
     """Hash and folder of a bundle of a logistic regression; other manifest values make another bundle."""
     rng = np.random.default_rng(1)
     matrix = rng.normal(size=(200, len(INPUTS))).astype(np.float32)
@@ -90,4 +91,5 @@ def make_bundle(parent: Path, **changes: Any) -> tuple[str, Path]:
         {"amount": 1.0, "age": 2.0, "channel": "mail"},
         {"amount": None, "age": float("nan"), "channel": "new"},
     ]
-    return write_bundle(parent, make_manifest(**changes), export_onnx(model, len(INPUTS)), reference, rows)
+    onnx_bytes = export_onnx(model, len(INPUTS))
+    return write_bundle(parent, make_manifest(**changes), onnx_bytes, reference, rows, documents or {})

@@ -31,7 +31,7 @@ def fairness_png(rows: pd.DataFrame, min_ratio: float, title: str) -> bytes:
         for place, (role, version) in enumerate(models.itertuples(index=False)):
             own = shown[shown["role"].eq(role) & shown["model_version"].eq(version)]
             rate = own["favourable_rate"]
-            distances = [rate - own["favourable_rate_low"], own["favourable_rate_high"] - rate]
+            distances = [(rate - own["favourable_rate_low"]).tolist(), (own["favourable_rate_high"] - rate).tolist()]
             at = [groups.index(name) + STEP * (place - (len(models) - 1) / 2) for name in own["group_name"]]
             color = CHAMPION if role == "champion" else CHALLENGERS[place % len(CHALLENGERS)]
             axes.errorbar(at, rate, yerr=distances, fmt="o", capsize=3, color=color, label=f"{role} {version}")

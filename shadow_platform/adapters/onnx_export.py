@@ -1,16 +1,21 @@
-"""From scikit-learn to ONNX (skl2onnx): one float32 matrix in, probabilities of shape ``(rows, 2)`` out.
+"""From scikit-learn or LightGBM to ONNX: one float32 matrix in, probabilities of shape ``(rows, 2)`` out.
 
-Belongs here: the conversion. Does not belong here: whether the result answers alike; that is measured on every model
-(``domain.training.parity``), because a conversion can succeed and be wrong: gradient boosting with
-``categorical_features`` loses its categorical splits without a word.
+Belongs here: the conversion (skl2onnx, for LightGBM with onnxmltools). Does not belong here: whether the result answers
+alike; that is measured on every model (``domain.training.parity``), because a conversion can succeed and be wrong:
+gradient boosting with ``categorical_features`` loses its categorical splits without a word.
 Upstream: training. Downstream: the bundle.
 """
 
+import re
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from shadow_platform.contracts.errors import BundleError
 
-OPSET = 17
+OPSET = {"": 17, "ai.onnx.ml": 3}
 
 
 def export_onnx(estimator: Any, n_inputs: int) -> bytes:
@@ -23,6 +28,8 @@ def export_onnx(estimator: Any, n_inputs: int) -> bytes:
     from skl2onnx.common.data_types import FloatTensorType
 
     try:
+        if type(estimator).__module__.startswith("lightgbm."):
+            _register_lightgbm()
         model = convert_sklearn(
             estimator,
             name="model",
@@ -35,4 +42,57 @@ def export_onnx(estimator: Any, n_inputs: int) -> bytes:
             f"{type(estimator).__name__} cannot be exported to ONNX: {error}; "
             "build the model from scikit-learn parts that skl2onnx supports"
         ) from error
+    # skl2onnx keeps them in a set, whose order differs from process to process.
+    opsets = sorted(model.opset_import, key=lambda opset: str(opset.domain))
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     return bytes(model.SerializeToString())
+
+
+@cache
+def _register_lightgbm() -> None:
+    """Make LightGBM known to skl2onnx."""
+    from lightgbm import LGBMClassifier
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+
+    update_registered_converter(
+        LGBMClassifier,
+        "LightGbmLGBMClassifier",
+        calculate_linear_classifier_output_shapes,
+        _convert_lightgbm,
+        options={"nocl": [True, False], "zipmap": [True, False, "columns"]},
+    )
+
+
+def _convert_lightgbm(scope: Any, operator: Any, container: Any) -> None:
+    """Convert as onnxmltools does, from trees whose thresholds ONNX can hold."""
+    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+
+    fitted = operator.raw_operator
+    operator.raw_operator = SimpleNamespace(  # all that the converter reads
+        booster_=_with_float32_thresholds(fitted.booster_),
+        classes_=fitted.classes_,
+        boosting_type=fitted.boosting_type,
+    )
+    convert_lightgbm(scope, operator, container)
+
+
+def _with_float32_thresholds(booster: Any) -> Any:
+    """A booster that answers alike on float32 values.
+
+    LightGBM splits at doubles next above a value of the data. The nearest float32 may be that value's neighbour, which
+    then goes down the wrong branch; the next float32 below splits float32 values as the double does.
+    """
+    from lightgbm import Booster
+
+    text = re.sub(r"(?m)^threshold=(.+)$", lambda line: f"threshold={_floored(line[1])}", booster.model_to_string())
+    # Lengths of the trees are no longer true; without them LightGBM reads tree after tree.
+    return Booster(model_str=re.sub(r"(?m)^tree_sizes=.*\n", "", text))
+
+
+def _floored(thresholds: str) -> str:
+    doubles = np.array(thresholds.split(" "), dtype=np.float64)
+    nearest = doubles.astype(np.float32)
+    below = np.where(nearest > doubles, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    return " ".join(repr(float(value)) for value in below)

@@ -7,11 +7,16 @@ Upstream: training registers. Downstream: deployment, command line.
 
 A version's bundle is uploaded before the version is created, in one transaction with its tags, so that a process that
 dies in between leaves files nobody points to, never half a version. Locks are file locks beside the artifacts: they
-hold between processes that share that folder, which is every writer of one platform.
+hold between processes that share that folder, which is every writer of one platform. What a tracking server costs
+beyond that, and which rights its user needs, stands in ``docs/models.md``.
+
+MLflow's ``get_registered_model`` reads every version there is, so nothing that asks for one version or one alias calls
+it (``benchmarks/registry.py``).
 """
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import uuid
@@ -19,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,12 +39,23 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK_TIMEOUT_S = 60.0
+PAGE_SIZE = 1_000
+# An error names so many versions; there may be thousands.
+NAMED_VERSIONS = 10
 MANIFEST_FILE = "bundle.json"
 HASH_TAG, MODEL_TAG, METRICS_TAG = "bundle_hash", "model_name", "metrics"
 OWN_TAGS = frozenset({HASH_TAG, MODEL_TAG, METRICS_TAG})
 
+# What MLflow answers for a model, a version or an alias that does not exist.
+ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+
 # MLflow's defaults wait for minutes on a server that does not answer; a person and a sensor need to know sooner.
-HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+# Its progress bars would stand between the lines of a command.
+CLIENT_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 class MlflowRegistry:
@@ -71,9 +88,11 @@ class MlflowRegistry:
                 f"bundle {digest} is of use case {manifest.use_case!r}, expected {use_case!r}; register it there"
             )
         with self._guard(), self._lock(f"register-{use_case}"):
-            for known in self.versions(use_case):
-                if known.bundle_hash == digest:
-                    return known
+            known = self._client.search_model_versions(
+                f"name = '{use_case}' and tag.{HASH_TAG} = '{digest}'", max_results=1, order_by=["version_number ASC"]
+            )
+            if known:
+                return self.get(use_case, str(known[0].version))
             return self._create(use_case, bundle, digest, manifest, run_id, tags)
 
     def _create(
@@ -87,8 +106,7 @@ class MlflowRegistry:
     ) -> RegisteredVersion:
         folder = f"bundles/{digest}"
         self._client.log_artifacts(run_id, str(bundle), folder)
-        if self._registered_model(use_case) is None:
-            self._client.create_registered_model(use_case)
+        self._require_model(use_case)
         own = {HASH_TAG: digest, MODEL_TAG: manifest.model_name, METRICS_TAG: json.dumps(manifest.metrics)}
         artifact_uri = self._client.get_run(run_id).info.artifact_uri
         created = self._client.create_model_version(
@@ -96,32 +114,60 @@ class MlflowRegistry:
         )
         return self.get(use_case, str(created.version))
 
+    def _require_model(self, use_case: str) -> None:
+        if self._client.search_model_versions(f"name = '{use_case}'", max_results=1, order_by=["version_number ASC"]):
+            return
+        if self._registered_model(use_case) is None:
+            self._client.create_registered_model(use_case)
+
     def get(self, use_case: str, version: str) -> RegisteredVersion:
         """One version; raises ``RegistryError`` when there is none."""
         with self._guard():
-            return self._entity(use_case, self._model_version(use_case, version), self._aliases(use_case))
+            entity = self._model_version(use_case, version)
+            return self._entity(use_case, entity, dict.fromkeys(entity.aliases, str(entity.version)))
 
     def versions(self, use_case: str) -> list[RegisteredVersion]:
         """All versions, oldest first."""
+        return sorted(self._listed(use_case), key=lambda version: int(version.version))
+
+    def newest(self, use_case: str, limit: int) -> list[RegisteredVersion]:
+        """At most so many versions, newest first; quick however many there are."""
+        return self._listed(use_case, limit)
+
+    def _listed(self, use_case: str, limit: int | None = None) -> list[RegisteredVersion]:
         found: list[RegisteredVersion] = []
         with self._guard():
             aliases = self._aliases(use_case)
             token: str | None = None
-            while token != "":
-                page = self._client.search_model_versions(f"name = '{use_case}'", max_results=1000, page_token=token)
+            while token != "" and (limit is None or len(found) < limit):
+                page = self._client.search_model_versions(
+                    f"name = '{use_case}'",
+                    max_results=PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found)),
+                    order_by=["version_number DESC"],
+                    page_token=token,
+                )
                 found.extend(self._entity(use_case, entity, aliases) for entity in page)
                 token = page.token or ""
-        return sorted(found, key=lambda version: int(version.version))
+        return found
 
     def alias(self, use_case: str, alias: str) -> str | None:
         """Version an alias points to."""
+        from mlflow.exceptions import MlflowException
+
         with self._guard():
-            return self._aliases(use_case).get(alias)
+            try:
+                entity = self._client.get_model_version_by_alias(use_case, alias)
+            except MlflowException as error:
+                if error.error_code in ABSENT:
+                    return None
+                raise
+            # MLflow answers for an alias `latest` that nobody set.
+            return str(entity.version) if alias in entity.aliases else None
 
     def swap_alias(self, use_case: str, alias: str, expected: str | None, new: str | None) -> None:
         """Compare-and-swap; raises ``TransitionConflict`` when the alias is not at ``expected``."""
         with self._guard(), self._lock(f"alias-{use_case}"):
-            found = self._aliases(use_case).get(alias)
+            found = self.alias(use_case, alias)
             if found != expected:
                 raise TransitionConflict(
                     f"alias {alias!r} of {use_case} is at version {found}, expected {expected}; someone else moved "
@@ -141,7 +187,7 @@ class MlflowRegistry:
         """
         digest = self.get(use_case, version).bundle_hash
         folder = bundles / digest
-        if folder.is_dir():
+        if folder.exists():
             self._verify(folder, digest, f"remove {folder} to fetch it again")
             return folder
         bundles.mkdir(parents=True, exist_ok=True)
@@ -153,7 +199,7 @@ class MlflowRegistry:
             try:
                 fetched.rename(folder)
             except OSError:
-                if not folder.is_dir():
+                if not folder.exists():
                     raise
                 self._verify(folder, digest, f"remove {folder} to fetch it again")
             return folder
@@ -175,13 +221,15 @@ class MlflowRegistry:
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        for name, value in HTTP_LIMITS.items():
+        for name, value in CLIENT_SETTINGS.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
         with self._guard(), self._lock("store"):
             self._initialise_sqlite()
             client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+            # It would read every version before it moves an alias, to see that the model is no prompt.
+            client._raise_if_prompt = lambda name: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
             return client
@@ -209,7 +257,7 @@ class MlflowRegistry:
         try:
             return self._client.get_registered_model(use_case)
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code in ABSENT:
                 return None
             raise
 
@@ -219,8 +267,10 @@ class MlflowRegistry:
         try:
             return self._client.get_model_version(use_case, version)
         except MlflowException as error:
-            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                known = ", ".join(v.version for v in self.versions(use_case)) or "none"
+            if error.error_code in ABSENT:
+                newest = [known.version for known in self.newest(use_case, NAMED_VERSIONS + 1)]
+                more = ["…"] if len(newest) > NAMED_VERSIONS else []
+                known = ", ".join([*more, *newest[NAMED_VERSIONS - 1 :: -1]]) or "none"
                 raise RegistryError(
                     f"version {version!r} of {use_case} does not exist in {self._place}; known versions: {known}"
                 ) from error
@@ -253,9 +303,7 @@ class MlflowRegistry:
 
     @property
     def _place(self) -> str:
-        """Tracking URI without user and password."""
-        head, separator, tail = self.tracking_uri.partition("@")
-        return self.tracking_uri if not separator else f"{head.split('://')[0]}://{tail}"
+        return _without_password(self.tracking_uri)
 
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -278,14 +326,38 @@ class MlflowRegistry:
         except ShadowPlatformError:
             raise
         except Exception as error:
-            raise RegistryError(
-                f"model registry {self._place} failed ({type(error).__name__}: {_first_line(error)}); "
-                "check that it is reachable and that MLFLOW_TRACKING_URI is right"
-            ) from error
+            message = (
+                f"model registry {self._place} failed ({type(error).__name__}: {_first_line(error)}); {_remedy(error)}"
+            )
+            if str(error) != _without_password(str(error)):
+                # A traceback prints the cause as well.
+                raise RegistryError(message) from None
+            raise RegistryError(message) from error
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+    return (_without_password(str(error)).strip().splitlines() or [""])[0]
+
+
+def _without_password(text: str) -> str:
+    """The text with no user and password in its addresses."""
+    return re.sub(r"(\w+://)[^\s/]*@", r"\1", text)
+
+
+def _remedy(error: Exception) -> str:
+    """What a person does about a failure of MLflow."""
+    code = getattr(error, "error_code", None)
+    # Artifacts that the server passes on fail with the status alone.
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if code in {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"} or status == HTTPStatus.UNAUTHORIZED:
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of this process"
+    if code == "PERMISSION_DENIED" or status == HTTPStatus.FORBIDDEN:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+        return (
+            f"user {user!r} may not do this: ask the server's administrator for permission MANAGE on the experiment "
+            "and the registered model, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to who may"
+        )
+    return "check that it is reachable and that MLFLOW_TRACKING_URI is right"
 
 
 def _manifest(bundle: Path) -> BundleManifest:

@@ -8,21 +8,27 @@ one process resumes the first. So a run is made here for the step, handed to ``m
 before the resource is torn down.
 """
 
+import io
+import json
+import os
+import platform
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
+import psutil
 
 from shadow_platform.contracts.errors import RegistryError, UseCaseError
+from shadow_platform.contracts.estimator_types import foreign_types
 
-# Types that skops may rebuild; a model that needs others is not ours to load.
-# What functools.partial wraps is named, and judged, on its own.
-TRUSTED_PREFIXES = ("sklearn.", "numpy.", "scipy.", "functools.partial")
 REQUIREMENTS = ("scikit-learn", "numpy", "scipy", "skops")
-RUN_TAG, ROOT_TAG, STEP_TAG = "dagster_run_id", "dagster_root_run_id", "dagster_step"
+RUN_TAG, ROOT_TAG, STEP_TAG, PROCESS_TAG = "dagster_run_id", "dagster_root_run_id", "dagster_step", "process"
 STATUS_FINISHED, STATUS_FAILED, STATUS_KILLED = "FINISHED", "FAILED", "KILLED"
+CLOCK_STEP_S = 5.0
+"""A process seems younger than its run by as much as the clock was set back in between."""
 
 
 class TrainingRun:
@@ -51,23 +57,38 @@ class TrainingRun:
 
     def log_png(self, name: str, content: bytes) -> None:
         """Keep a picture as artifact ``plots/<name>.png``."""
+        self.log_file(f"plots/{name}.png", content)
+
+    def log_file(self, path: str, content: bytes) -> None:
+        """Keep a file as artifact ``path``."""
         import tempfile
-        from pathlib import Path
+        from pathlib import Path, PurePosixPath
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
-            path.write_bytes(content)
-            self._mlflow.log_artifact(str(path), "plots")
+        artifact = PurePosixPath(path)
+        folder = None if artifact.parent == PurePosixPath() else str(artifact.parent)
+        with tempfile.TemporaryDirectory() as temporary:
+            local = Path(temporary) / artifact.name
+            local.write_bytes(content)
+            self._mlflow.log_artifact(str(local), folder)
 
-    def log_model(self, estimator: Any) -> None:
-        """Keep the scikit-learn model in skops format, for people who want to look inside; nothing serves it."""
+    def log_model(self, estimator: Any) -> str | None:
+        """Keep the scikit-learn model in skops format, for people who want to look inside; nothing serves it.
+
+        Returns:
+            Why it was not kept, if it holds types that nobody may load; the bundle does not need it.
+        """
+        try:
+            trusted = trusted_types(estimator)
+        except UseCaseError as error:
+            return f"the fitted model is not kept in MLflow, its bundle is complete without it: {error}"
         self._mlflow.sklearn.log_model(
             estimator,
             name="model",
             serialization_format="skops",
-            skops_trusted_types=trusted_types(estimator),
+            skops_trusted_types=trusted,
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
         )
+        return None
 
     def fail(self) -> None:
         """Let the run end as FAILED although the step returns: a blocking check will stop the Dagster run."""
@@ -75,16 +96,19 @@ class TrainingRun:
 
 
 def trusted_types(estimator: Any) -> list[str]:
-    """Types in the estimator that skops does not know but we allow; raises ``UseCaseError`` on any other."""
+    """Types in the estimator that skops does not know but we allow; raises ``UseCaseError`` on any that we do not."""
     import skops.io
 
-    types: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
-    foreign = [name for name in types if not name.startswith(TRUSTED_PREFIXES)]
+    content = skops.io.dumps(estimator)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        foreign = foreign_types(json.loads(archive.read("schema.json")))
     if foreign:
         raise UseCaseError(
-            f"model {type(estimator).__name__} holds types {', '.join(foreign)}; expected types of scikit-learn, numpy "
-            "and scipy only; build the model from those"
+            f"model {type(estimator).__name__} holds types {', '.join(foreign)}; expected those that "
+            "contracts.estimator_types lists; build the model from them, or add a type after a look at what it does "
+            "when it is rebuilt"
         )
+    types: list[str] = skops.io.get_untrusted_types(data=content)
     return types
 
 
@@ -94,9 +118,11 @@ def training_run(
 ) -> Iterator[TrainingRun]:
     """An MLflow run that is FINISHED when the block returns, FAILED when it raises, KILLED when it is interrupted.
 
+    A run whose process was killed cannot close itself: the next training of the experiment ends it as KILLED.
+
     Args:
         experiment: existing experiment (``MlflowRegistry.experiment``).
-        tags: further tags; the Dagster run, root run and step are always set.
+        tags: further tags; the Dagster run, root run, step and process are always set.
     """
     import mlflow
     from dagster_mlflow import mlflow_tracking
@@ -110,7 +136,7 @@ def training_run(
             f"experiment {experiment!r} does not exist in MLflow; create it with MlflowRegistry.experiment"
         )
     experiment_id = found.experiment_id
-    _end_stray_runs(mlflow, client, experiment_id, origin)
+    _end_stray_runs(mlflow, client, experiment_id, context.instance, origin)
     run_id = client.create_run(experiment_id, tags={**tags, **origin}).info.run_id
     config = {"experiment_name": experiment, "mlflow_tracking_uri": tracking_uri, "mlflow_run_id": run_id}
     status = STATUS_FAILED
@@ -137,21 +163,47 @@ def training_run(
 
 
 def _origin(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """Tags that say whose a run is: Dagster's run, the run it repeats, its step, and the process on its machine."""
     partition = context.partition_key if context.has_partition_key else ""
     return {
         RUN_TAG: context.run.run_id,
         ROOT_TAG: context.run.root_run_id or context.run.run_id,
         STEP_TAG: f"{context.op_execution_context.op_handle}{'@' if partition else ''}{partition}",
+        PROCESS_TAG: f"{os.getpid()}@{platform.node()}",
     }
 
 
-def _end_stray_runs(mlflow: Any, client: Any, experiment_id: str, origin: Mapping[str, str]) -> None:
-    """End what an earlier step left active in this process, and what an attempt at this step left RUNNING."""
+def _end_stray_runs(
+    mlflow: Any, client: Any, experiment_id: str, instance: dg.DagsterInstance, origin: Mapping[str, str]
+) -> None:
+    """End what an earlier step left active in this process, and what nobody works on any more."""
     while mlflow.active_run() is not None:
         mlflow.end_run(STATUS_KILLED)
-    same_step = f"tags.{ROOT_TAG} = '{origin[ROOT_TAG]}' and tags.{STEP_TAG} = '{origin[STEP_TAG]}'"
-    for run in client.search_runs([experiment_id], filter_string=f"attributes.status = 'RUNNING' and {same_step}"):
-        client.set_terminated(run.info.run_id, STATUS_KILLED)
+    where = f"attributes.status = 'RUNNING' and tags.{RUN_TAG} LIKE '%'"
+    for run in client.search_runs([experiment_id], filter_string=where):
+        if _is_stray(run, instance, origin):
+            client.set_terminated(run.info.run_id, STATUS_KILLED)
+
+
+def _is_stray(run: Any, instance: dg.DagsterInstance, origin: Mapping[str, str]) -> bool:
+    """Whether it is an earlier attempt at this step, or its Dagster run or its process has ended."""
+    tags: Mapping[str, str] = run.data.tags
+    if all(tags.get(name) == origin[name] for name in (ROOT_TAG, STEP_TAG)):
+        return True
+    dagster_run = instance.get_run_by_id(tags[RUN_TAG])
+    if dagster_run is not None and dagster_run.is_finished:
+        return True
+    pid, _, machine = tags.get(PROCESS_TAG, "").partition("@")
+    return machine == platform.node() and not _has_run_since(int(pid), run.info.start_time / 1000)
+
+
+def _has_run_since(pid: int, moment_s: float) -> bool:
+    """Whether the process of that moment still runs; its id may be another's by now."""
+    try:
+        process = psutil.Process(pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= moment_s + CLOCK_STEP_S)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _close(mlflow: Any, client: Any, run_id: str, status: str) -> None:

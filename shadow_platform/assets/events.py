@@ -25,6 +25,7 @@ MAX_QUARANTINED_SHARE = 0.01
 QUARANTINE_BATCH_ROWS = 10_000
 _COMPLETE = "every_raw_row_is_valid_or_quarantined"
 _CLEAN = "few_rows_are_quarantined"
+_ONCE = "no_other_day_holds_an_event_again"
 _PARTITION_ROWS = "dagster/partition_row_count"
 
 
@@ -104,6 +105,9 @@ def _events(use_case: UseCase) -> dg.AssetsDefinition:
         check_specs=[
             dg.AssetCheckSpec(_COMPLETE, asset=key, blocking=True, description="No raw row was dropped silently."),
             dg.AssetCheckSpec(_CLEAN, asset=key, description=f"At most {MAX_QUARANTINED_SHARE:.0%} of the rows."),
+            dg.AssetCheckSpec(
+                _ONCE, asset=key, description="Days that came before an earlier one are named, to rerun."
+            ),
         ],
         backfill_policy=SINGLE_RUN,
     )
@@ -157,6 +161,7 @@ class Ingestion:
                 batch = written.enter_context(self._lake.event_batch(self._use_case, kind))
                 self._sort(kind, batch, quarantine)
                 self._remove_repeated(kind, batch, quarantine)
+                self._tally.outrun[kind.name] = batch.outrun
                 for day in self._days:
                     self._tally.written(kind.name, self._file(kind, day), day, batch.n_rows(day))
         return self._tally
@@ -206,6 +211,17 @@ def _check_results(key: dg.AssetKey, tally: Tally) -> Iterator[dg.AssetCheckResu
             "raw_rows": n_rows,
             "violations_by_column": tally.violations_by_column(),
         },
+    )
+    outrun = {kind: [day.isoformat() for day in days] for kind, days in tally.outrun.items() if days}
+    yield dg.AssetCheckResult(
+        check_name=_ONCE,
+        asset_key=key,
+        passed=not outrun,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="an earlier day brought events that these days hold again: materialize them again"
+        if outrun
+        else None,
+        metadata={"days_to_rerun_by_kind": outrun},
     )
 
 

@@ -3,17 +3,18 @@
 Upstream: predictions, shadow_comparisons, labels. Downstream: warehouse, people.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from shadow_platform.contracts.tables import FAIRNESS_GROUPS, LABELS, PREDICTIONS, SHADOW_COMPARISONS
+from shadow_platform.contracts.tables import FAIRNESS_GROUPS, LABELS, SHADOW_COMPARISONS
 from shadow_platform.contracts.use_case import FairnessPolicy, UseCase
 from shadow_platform.domain.censoring import censor
 from shadow_platform.domain.fairness import compare_groups
-from shadow_platform.domain.labels import matured_cohort, with_features
+from shadow_platform.domain.labels import matured_cohort
 from shadow_platform.partitions import labels_known_until, moment
 from shadow_platform.resources import PlatformResource
 
@@ -51,8 +52,9 @@ def _fairness_groups(use_case: UseCase, policy: FairnessPolicy) -> dg.AssetsDefi
             dg.AssetCheckSpec(
                 FAIRNESS_CHECK,
                 asset=key,
-                description=f"Every group of at least {policy.min_rows} decisions has a rate of favourable ones of at "
-                f"least {policy.min_ratio:g} times the best group's. Blocks nothing: people judge why groups differ.",
+                description=f"Every group of at least {policy.min_rows} decisions of a deployed version has a rate of "
+                f"favourable ones of at least {policy.min_ratio:g} times the best group's. Blocks nothing: people "
+                "judge why groups differ.",
             )
         ],
     )
@@ -61,18 +63,21 @@ def _fairness_groups(use_case: UseCase, policy: FairnessPolicy) -> dg.AssetsDefi
 
         Grain: one row an evaluation, model version, role, attribute and group. Key: the same. Not partitioned.
         """
-        as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
-        answers = _answers(platform, use_case, policy, as_of, config.first_day)
-        parts = [
-            compare_groups(rows, policy).assign(model_version=str(version), role=str(role))
-            for (role, version), rows in answers.groupby(["role", "model_version"])
-        ]
-        columns = list(FAIRNESS_GROUPS.column_names)
-        rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-        rows = rows.assign(use_case=use_case.name, as_of=as_of)[columns]
-        platform.lake().append_rows(
-            FAIRNESS_GROUPS, use_case, [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
-        )
+        with platform.lake().label_imports(use_case).judged_or_imported():
+            as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
+            answers = _answers(platform, use_case, policy, as_of, config.first_day)
+            parts = [
+                compare_groups(rows, policy).assign(model_version=str(version), role=str(role))
+                for (role, version), rows in answers.groupby(["role", "model_version"])
+            ]
+            columns = list(FAIRNESS_GROUPS.column_names)
+            rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+            rows = rows.assign(use_case=use_case.name, as_of=as_of)[columns]
+            platform.lake().append_rows(
+                FAIRNESS_GROUPS, use_case, [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+            )
+        manifest = platform.manifest(use_case)
+        deployed = [model.version for model in (manifest.champion, *manifest.challengers)] if manifest else []
         metadata: dict[str, Any] = {
             "dagster/row_count": len(rows),
             "labels_as_of": as_of.isoformat(),
@@ -82,7 +87,7 @@ def _fairness_groups(use_case: UseCase, policy: FairnessPolicy) -> dg.AssetsDefi
         if len(rows):
             title = f"{use_case.title}: favourable decisions by group"
             metadata["plot"] = dg.MetadataValue.md(platform.fairness_plot(rows, policy.min_ratio, title))
-        return dg.MaterializeResult(metadata=metadata, check_results=[fairness_result(rows, policy)])
+        return dg.MaterializeResult(metadata=metadata, check_results=[fairness_result(rows, policy, deployed)])
 
     return fairness_groups
 
@@ -93,11 +98,9 @@ def _answers(
     """Every answer of every model with its ``role``, the features that make groups and what is known of its request."""
     lake = platform.lake()
     start = datetime.fromisoformat(first_day).date() if first_day else None
-    predictions = lake.read_table(PREDICTIONS, use_case, start)
-    predictions = with_features(
-        predictions[predictions["requested_at"] <= as_of],
-        list(dict.fromkeys(attribute.feature for attribute in policy.attributes)),
-    )
+    features = [attribute.feature for attribute in policy.attributes]
+    predictions = lake.read_answers(use_case, features, start)
+    predictions = predictions[predictions["requested_at"] <= as_of]
     labels = lake.read_table(LABELS, use_case, start)
     matured = censor(
         matured_cohort(predictions, labels, as_of, use_case.label.horizon), use_case.label.hidden_by
@@ -105,23 +108,28 @@ def _answers(
     requests = predictions.drop(columns=["label_propensity"]).join(
         matured[["label", "is_hidden", "label_propensity"]], on="request_id"
     )
-    champion = requests[requests["variant"].eq("champion")].assign(role="champion")
-    comparisons = lake.read_table(SHADOW_COMPARISONS, use_case, start)
-    compared = comparisons[comparisons["outcome"].eq("compared")]
+    # A request that a canary failed to answer is no random one.
+    is_champion = requests["variant"].eq("champion") & ~requests["is_fallback"].fillna(False).astype(bool)
+    champion = requests[is_champion].assign(role="champion")
     said = {
         "challenger_version": "model_version",
         "challenger_probability": "probability",
         "challenger_prediction": "prediction",
     }
+    comparisons = lake.read_table(SHADOW_COMPARISONS, use_case, start, columns=["request_id", "outcome", *said])
+    compared = comparisons[comparisons["outcome"].eq("compared")]
     challengers = requests.drop(columns=list(said.values())).merge(
         compared[["request_id", *said]].rename(columns=said), on="request_id"
     )
     return pd.concat([champion, challengers.assign(role="challenger")], ignore_index=True)
 
 
-def fairness_result(rows: pd.DataFrame, policy: FairnessPolicy) -> dg.AssetCheckResult:
-    """Check result of the groups of an evaluation: passed when none is flagged, and some could be judged."""
-    judged = rows[rows["is_flagged"].notna()]
+def fairness_result(rows: pd.DataFrame, policy: FairnessPolicy, deployed: Sequence[str]) -> dg.AssetCheckResult:
+    """Check result of an evaluation: passed when no group is flagged, and some could be judged.
+
+    Only deployed versions are held to it: what a retired one decided stays in the rows and can no longer be mended.
+    """
+    judged = rows[rows["is_flagged"].notna() & rows["model_version"].isin(deployed)]
     flagged = judged[judged["is_flagged"].astype(bool)]
     lines = [
         f"{row['role']} {row['model_version']}, {row['attribute']} {row['group_name']}: favourable decisions "

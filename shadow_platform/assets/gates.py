@@ -6,7 +6,8 @@ Upstream: predictions, shadow_comparisons, labels, bundles, deployment. Downstre
 import hashlib
 import inspect
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -17,7 +18,7 @@ from shadow_platform.contracts.tables import GATE_DECISIONS, LABELS, PREDICTIONS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.contracts.verdicts import GateDecision
 from shadow_platform.domain import censoring, gates
-from shadow_platform.domain.labels import matured_cohort, pair, with_features
+from shadow_platform.domain.labels import matured_cohort, pair
 from shadow_platform.partitions import labels_known_until, moment
 from shadow_platform.resources import PlatformResource
 
@@ -63,23 +64,26 @@ def build_gate_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
 
         Grain: one row an evaluation. Key: decision_id, the fingerprint of its inputs. Not partitioned.
         """
-        as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
-        manifest = platform.manifest(use_case)
-        challengers = _challengers(manifest, config.challenger_version)
-        decisions: list[GateDecision] = []
-        metadata: dict[str, dg.MetadataValue[str]] = {}
-        for challenger in challengers:
-            inputs = _inputs(platform, use_case, manifest, challenger, as_of)
-            decision = gates.decide(inputs)
-            context.log.info("challenger %s: %s, %s", challenger.version, decision.decision, decision.reason)
-            decisions.append(decision)
-            metadata[f"decision_{challenger.version}"] = dg.MetadataValue.text(decision.decision.value)
-            metadata[f"criteria_{challenger.version}"] = dg.MetadataValue.md(_table(decision))
-            metadata[f"evidence_{challenger.version}"] = dg.MetadataValue.md(
-                _plot(platform, use_case, inputs, challenger.version)
-            )
-        platform.lake().append_rows(GATE_DECISIONS, use_case, [_row(decision) for decision in decisions])
-        again = [gates.decide(_inputs(platform, use_case, manifest, challenger, as_of)) for challenger in challengers]
+        with platform.lake().label_imports(use_case).judged_or_imported():
+            as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
+            manifest = platform.manifest(use_case)
+            challengers = _challengers(manifest, config.challenger_version)
+            decisions: list[GateDecision] = []
+            metadata: dict[str, dg.MetadataValue[str]] = {}
+            for challenger in challengers:
+                inputs = _inputs(platform, use_case, manifest, challenger, as_of)
+                decision = gates.decide(inputs)
+                context.log.info("challenger %s: %s, %s", challenger.version, decision.decision, decision.reason)
+                decisions.append(decision)
+                metadata[f"decision_{challenger.version}"] = dg.MetadataValue.text(decision.decision.value)
+                metadata[f"criteria_{challenger.version}"] = dg.MetadataValue.md(_table(decision))
+                metadata[f"evidence_{challenger.version}"] = dg.MetadataValue.md(
+                    _plot(platform, use_case, inputs, challenger.version)
+                )
+            platform.lake().append_rows(GATE_DECISIONS, use_case, [_row(decision) for decision in decisions])
+            again = [
+                gates.decide(_inputs(platform, use_case, manifest, challenger, as_of)) for challenger in challengers
+            ]
         is_same = [d.model_dump_json() for d in again] == [d.model_dump_json() for d in decisions]
         return dg.MaterializeResult(
             metadata={"as_of": as_of.isoformat(), "decisions": len(decisions), **metadata},
@@ -120,7 +124,7 @@ def _inputs(
     sample = cohort.tail(A_A_ROWS)
     difference = None
     if len(sample):
-        matrix, _ = old.encode([json.loads(features) for features in sample["features"]])
+        matrix, _ = old.encode(_served(platform, use_case, sample))
         difference = float(np.max(np.abs(old.predict(matrix) - sample["probability"].to_numpy(np.float64))))
     return gates.GateInputs(
         use_case=use_case.name,
@@ -151,7 +155,8 @@ def _cohort(
     as_of: datetime,
 ) -> pd.DataFrame:
     lake, first_day = platform.lake(), unseen_from.astimezone(UTC).date()
-    predictions = lake.read_table(PREDICTIONS, use_case, first_day)
+    names = [name for name in (*use_case.gate.segments, use_case.gate.cluster) if name in use_case.feature_names]
+    predictions = lake.read_answers(use_case, names, first_day)
     is_evidence = (
         predictions["variant"].eq("champion")
         & ~predictions["is_fallback"].fillna(False).astype(bool)
@@ -162,9 +167,17 @@ def _cohort(
     comparisons = lake.read_table(SHADOW_COMPARISONS, use_case, first_day)
     matured = matured_cohort(predictions[is_evidence], labels, as_of, use_case.label.horizon)
     cohort = censoring.censor(matured, use_case.label.hidden_by)
-    names = [*use_case.gate.segments, *([use_case.gate.cluster] if use_case.gate.cluster else [])]
-    wanted = [name for name in dict.fromkeys(names) if name in use_case.feature_names]
-    return with_features(pair(cohort, comparisons, challenger), wanted)
+    return pair(cohort, comparisons, challenger)
+
+
+def _served(platform: PlatformResource, use_case: UseCase, sample: pd.DataFrame) -> list[dict[str, Any]]:
+    """Features of each request of a sample, as served."""
+    first, last = (at.date() for at in (sample["requested_at"].min(), sample["requested_at"].max()))
+    rows = platform.lake().read_table(
+        PREDICTIONS, use_case, first, last + timedelta(days=1), ["request_id", "features"]
+    )
+    texts = dict(zip(rows["request_id"], rows["features"], strict=True))
+    return [json.loads(texts[request_id]) for request_id in sample["request_id"]]
 
 
 def _code_fingerprint() -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shadow_platform.cli.data import data_app
 from shadow_platform.cli.labels import labels_app
+from shadow_platform.cli.models import models_app
 from shadow_platform.cli.new_use_case import new_use_case
 from shadow_platform.cli.options import (
     ReasonOption,
@@ -45,12 +47,12 @@ typer_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="Versions in the registry, and how they came to serve.", no_args_is_help=True)
 canary_app = typer.Typer(
     help="A challenger that answers a share of subjects, and is taken back by itself when it is slow or fails.",
     no_args_is_help=True,
 )
 typer_app.add_typer(models_app, name="models")
+typer_app.add_typer(data_app, name="data")
 typer_app.add_typer(canary_app, name="canary")
 typer_app.add_typer(challengers_app, name="challengers")
 typer_app.add_typer(labels_app, name="labels")
@@ -151,7 +153,7 @@ def promote(
     wait: WaitOption = True,
 ) -> None:
     """Make a version champion by hand; running services swap within seconds. Exit 1: a worker did not follow."""
-    from shadow_platform.cli.models import promote_version
+    from shadow_platform.cli.models.changing import promote_version
 
     raise typer.Exit(promote_version(use_case, version, reason, evidence, probation, wait))
 
@@ -159,7 +161,7 @@ def promote(
 @typer_app.command()
 def rollback(reason: ReasonOption, use_case: UseCaseOption, wait: WaitOption = True) -> None:
     """Put the previous champion back, with or without the registry; running services swap within seconds."""
-    from shadow_platform.cli.models import roll_back
+    from shadow_platform.cli.models.changing import roll_back
 
     raise typer.Exit(roll_back(use_case, reason, wait))
 
@@ -205,38 +207,6 @@ def canary_status(use_case: UseCaseOption) -> None:
     from shadow_platform.cli.canary import show_status
 
     show_status(use_case)
-
-
-@models_app.command("list")
-def models_list(use_case: UseCaseOption) -> None:
-    """Every version with its aliases, metrics and bundle."""
-    from shadow_platform.cli.models import list_versions
-
-    list_versions(use_case)
-
-
-@models_app.command("show")
-def models_show(version: Annotated[str, typer.Argument()], use_case: UseCaseOption) -> None:
-    """One version: metrics, fingerprints, tags."""
-    from shadow_platform.cli.models import show_version
-
-    show_version(use_case, version)
-
-
-@models_app.command("history")
-def models_history(use_case: UseCaseOption) -> None:
-    """Every change of an alias: who, when, why."""
-    from shadow_platform.cli.models import show_history
-
-    show_history(use_case)
-
-
-@models_app.command("reconcile")
-def models_reconcile(use_case: UseCaseOption) -> None:
-    """Let aliases follow what serves after the registry was away, and what serves an alias that was moved by hand."""
-    from shadow_platform.cli.models import reconcile
-
-    reconcile(use_case)
 
 
 @typer_app.command()

@@ -5,6 +5,7 @@ moment, an import has landed wholly or not at all; the same command again finish
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -27,12 +28,13 @@ from shadow_platform.use_cases import load_use_case
 CONSOLE = Console()
 DAY = timedelta(days=1)
 UNPARTITIONED = ("quarantined_labels", "warehouse")
-# Everything that was ever judged says as of when; labels known by then would change it.
+# Everything that was ever judged, or trained, says as of when; labels known by then would change it.
 EVALUATIONS = """
 SELECT max(judged_at) AS latest FROM (
     SELECT as_of AS judged_at FROM gate_decisions WHERE use_case = $use_case
     UNION ALL SELECT labels_as_of FROM performance_daily WHERE use_case = $use_case
     UNION ALL SELECT as_of FROM fairness_groups WHERE use_case = $use_case
+    UNION ALL SELECT trained_as_of FROM model_experiments WHERE use_case = $use_case
 )
 """
 
@@ -42,19 +44,28 @@ def import_file(
 ) -> int:
     """Import a file, bring the tables up to it, print what became of its rows, and return the exit code.
 
+    Nothing is judged from the moment the latest evaluation is looked up until the tables hold the import, so that no
+    evaluation comes between.
+
     Raises:
         LabelFileError: the file as a whole cannot be imported; nothing has changed.
-        AlreadyRunning: another import for the use case is at work.
     """
     platform, use_case = PlatformResource(), load_use_case(use_case_name)
-    now = datetime.now(UTC)
-    report = land_file(platform, use_case, file, kind, now, backfill=backfill, dry_run=dry_run)
-    CONSOLE.print(_summary(report))
-    if dry_run:
-        CONSOLE.print("dry run: nothing was imported")
-    else:
-        _bring_up_to_date(platform, use_case, report)
+    with _nothing_judged(platform, use_case):
+        report = land_file(platform, use_case, file, kind, datetime.now(UTC), backfill=backfill, dry_run=dry_run)
+        CONSOLE.print(_summary(report))
+        if dry_run:
+            CONSOLE.print("dry run: nothing was imported")
+        else:
+            _bring_up_to_date(platform, use_case, report)
     return 1 if report.n_refused else 0
+
+
+def _nothing_judged(platform: PlatformResource, use_case: UseCase) -> AbstractContextManager[object]:
+    """Holds off evaluations of the use case, once those and the imports that are at work have ended."""
+    lock = platform.lake().label_imports(use_case).judged_or_imported()
+    with CONSOLE.status(f"waiting for evaluations and other imports of {use_case.name} to end"):
+        return lock.acquire()
 
 
 def land_file(
@@ -67,7 +78,12 @@ def land_file(
     backfill: bool = False,
     dry_run: bool = False,
 ) -> ImportReport:
-    """Sort the rows of a file and land them, unless it landed before; raises as ``import_file``."""
+    """Sort the rows of a file and land them, unless it landed before.
+
+    Raises:
+        LabelFileError: as ``import_file``.
+        AlreadyRunning: another import for the use case is at work.
+    """
     kind = kind or format_of(file)
     import_id = content_hash(file) + ("-backfill" if backfill else "")
     imports = platform.lake().label_imports(use_case)

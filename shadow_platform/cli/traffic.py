@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from time import perf_counter
 from typing import Any
 
@@ -121,6 +122,12 @@ async def _replay(
     return report
 
 
+def idempotency_key(subject: str, requested_at: datetime) -> str:
+    """The same key whenever this request is sent; a hash, for a subject may hold what no header takes."""
+    request = f"{subject}\0{requested_at.isoformat()}".encode("utf-8", "surrogatepass")
+    return f"traffic-{blake2b(request, digest_size=16).hexdigest()}"
+
+
 async def _send(
     session: aiohttp.ClientSession, url: str, batch: list[tuple[bytes, Any, str]], width: int, report: TrafficReport
 ) -> None:
@@ -131,7 +138,7 @@ async def _send(
             headers = {
                 "Content-Type": "application/json",
                 "X-As-Of": requested_at.isoformat(),
-                "Idempotency-Key": f"traffic-{subject}-{requested_at.isoformat()}",
+                "Idempotency-Key": idempotency_key(subject, requested_at),
             }
             began = perf_counter()
             try:

@@ -55,7 +55,7 @@ class Layout:
         return self.home / "frames" / use_case / f"{fingerprint}.parquet"
 
     def frame_record(self, use_case: str, fingerprint: str) -> Path:
-        """How a training frame came about (JSON), beside the frame."""
+        """Records of how a training frame came about (JSON), beside the frame."""
         return self.home / "frames" / use_case / f"{fingerprint}.json"
 
     def label_imports(self, use_case: str) -> Path:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from shadow_platform.contracts.bundle import Calibration
 from shadow_platform.contracts.models import Parameter
+from shadow_platform.contracts.policies import DecisionCosts
 from shadow_platform.contracts.verdicts import Criterion, Frozen, ParityReport
 
 
@@ -70,6 +71,7 @@ class ModelCard(Frozen):
 
     Attributes:
         segments: the first is all rows.
+        costs: what wrong decisions cost, if the threshold follows from them.
         quality: every limit a version must keep, and how the model did.
         importances: largest first.
     """
@@ -88,6 +90,7 @@ class ModelCard(Frozen):
     parameters: dict[str, Parameter]
     seed: int
     threshold: float
+    costs: DecisionCosts | None = None
     calibration: Calibration
     trained_as_of: datetime
     parts: tuple[PartSummary, ...]

@@ -36,7 +36,7 @@ class Build(Protocol):
             features: the columns: categorical ones hold codes, numeric ones raw float32 values, already imputed.
             n_levels: each categorical's number of levels; code 0 means missing or unknown.
             parameters: hyperparameters that differ from the builder's own, and ``positive_weight`` when positive rows
-                weigh more than negative ones; an unknown name raises ``TypeError``.
+                weigh more than negative ones; an unknown name raises ``UseCaseError``.
         """
 
 
@@ -67,7 +67,8 @@ class ModelSpec:
 
     Attributes:
         parameters: hyperparameters that differ from the builder's own.
-        search: what a search may change, by the name of the hyperparameter; empty: nothing is searched.
+        search: what a search may change, by the name of the hyperparameter, each of which has a value in
+            ``hyperparameters`` that lies in its range; empty: nothing is searched.
         iterations: name of the hyperparameter that counts additive steps (``max_iter``), which early stopping may
             lower; ``None``: the family cannot be stopped early.
     """
@@ -78,3 +79,8 @@ class ModelSpec:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     search: Mapping[str, Range | Choice] = field(default_factory=dict)
     iterations: str | None = None
+
+    @property
+    def hyperparameters(self) -> dict[str, Parameter]:
+        """All that are known: the builder's own, if its attribute ``parameters`` tells them, and those that differ."""
+        return {**getattr(self.build, "parameters", {}), **self.parameters}

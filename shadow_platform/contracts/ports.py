@@ -85,6 +85,9 @@ class Registry(Protocol):
     def versions(self, use_case: str) -> list[RegisteredVersion]:
         """All versions, oldest first."""
 
+    def newest(self, use_case: str, limit: int) -> list[RegisteredVersion]:
+        """At most so many versions, newest first."""
+
     def alias(self, use_case: str, alias: str) -> str | None:
         """Version an alias points to."""
 

@@ -13,6 +13,7 @@ import pandas as pd
 from shadow_platform.contracts.use_case import HiddenBy
 
 # Up to this share of the labels that should be seen may be lost by accident; more are withheld by somebody's decision.
+# Negative and explored requests are held against it apart: few explored ones stand for many; their loss would drown.
 MAX_LOST_SHARE = 0.01
 
 
@@ -21,7 +22,8 @@ def censor(matured: pd.DataFrame, hidden_by: HiddenBy | None) -> pd.DataFrame:
 
     Where the platform's own decisions hide labels, every other matured request has one. When more than
     ``MAX_LOST_SHARE`` of these have none, somebody else hid them with a chance that is not known: their propensity is
-    zero. Where others hide labels, that holds for every request without one.
+    zero. When it is explored requests that lost theirs, exploration tells of no positive decision any more, and the
+    propensity of all of them is zero. Where others hide labels, that holds for every request without one.
 
     Args:
         matured: matured requests with ``label, prediction, is_explored, label_propensity`` of the answer given; nulls
@@ -42,11 +44,20 @@ def censor(matured: pd.DataFrame, hidden_by: HiddenBy | None) -> pd.DataFrame:
     propensity = matured["label_propensity"].astype(float).fillna(1.0)
     is_prevented = matured["prediction"].astype(bool) & ~is_explored
     is_lost = ~is_prevented & matured["label"].isna()
-    is_withheld = is_lost & bool(is_lost.sum() > MAX_LOST_SHARE * (~is_prevented).sum())
-    is_hidden = is_prevented | is_withheld
+    withheld_explored = _beyond_accident(is_lost, is_explored)
+    withheld_negative = _beyond_accident(is_lost, ~is_prevented & ~is_explored)
+    is_misled = (is_prevented | is_explored) & bool(withheld_explored.any())
+    is_unknowable = withheld_negative | is_misled | (is_prevented & propensity.eq(1.0))
+    is_hidden = is_prevented | withheld_explored | withheld_negative
     return matured.assign(
         label=matured["label"].astype("boolean").mask(is_hidden),
-        label_propensity=propensity.mask(is_withheld | (is_prevented & propensity.eq(1.0)), 0.0),
+        label_propensity=propensity.mask(is_unknowable, 0.0),
         is_prevented=is_prevented,
         is_hidden=is_hidden,
     )
+
+
+def _beyond_accident(is_lost: "pd.Series[bool]", of: "pd.Series[bool]") -> "pd.Series[bool]":
+    """Lost labels of a part of the requests, when they are too many for an accident; else none."""
+    lost = is_lost & of
+    return lost & bool(lost.sum() > MAX_LOST_SHARE * of.sum())

@@ -38,14 +38,20 @@ def group_names(edges: Sequence[float]) -> list[str]:
 def groups_of(values: pd.Series, edges: Sequence[float]) -> pd.Series:
     """Group of each value: its level, or the interval between ``edges`` it lies in, the lower edge included.
 
+    A level that is called as the group without a value is quoted, so that the two never merge.
+
     >>> groups_of(pd.Series([24.9, 25.0, 40.0, None]), (25, 40)).tolist()
     ['<25', '25-40', '>=40', 'missing']
     """
     if not edges:
-        return values.map(lambda value: MISSING if pd.isna(value) else str(value)).astype(str)
+        return values.map(lambda value: MISSING if pd.isna(value) else _level(str(value))).astype(str)
     bounds = [-np.inf, *edges, np.inf]
     cut = pd.cut(pd.to_numeric(values), bounds, right=False, labels=group_names(edges))
     return cut.astype(object).where(cut.notna(), MISSING).astype(str)
+
+
+def _level(text: str) -> str:
+    return f"'{text}'" if text.strip("'") == MISSING else text
 
 
 def compare_groups(answers: pd.DataFrame, policy: FairnessPolicy) -> pd.DataFrame:

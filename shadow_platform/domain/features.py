@@ -19,6 +19,8 @@ def violations(
 ) -> list[str]:
     """What is wrong with the rows of one view, in words; empty if nothing is.
 
+    A value outside the declared range is wrong: a request that brought it would be refused.
+
     Args:
         rows: ``join_key, event_at, created_at`` and the features.
         start, end: ``event_at`` must lie in ``[start, end)``.
@@ -42,6 +44,10 @@ def violations(
         if feature.kind == "numeric":
             values = pd.to_numeric(rows[feature.name], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
             _report(found, int(np.isinf(values).sum()), f"{feature.name} is infinite")
+            for limit, is_beyond, word in ((feature.low, np.less, "below"), (feature.high, np.greater, "above")):
+                if limit is not None:
+                    beyond = is_beyond(values, limit) & np.isfinite(values)
+                    _report(found, int(beyond.sum()), f"{feature.name} is {word} {limit:g}")
     return found
 
 

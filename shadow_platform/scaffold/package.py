@@ -8,16 +8,19 @@ import keyword
 import re
 import shutil
 import tempfile
+import tomllib
+from collections.abc import Callable
 from datetime import date, timedelta
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shadow_platform.contracts.errors import UseCaseError
-from shadow_platform.scaffold.table import EventTable, identifier
+from shadow_platform.scaffold.table import TEXT_PATTERN, EventTable, identifier
 from shadow_platform.scaffold.windows import divide
 from shadow_platform.use_cases import use_case_names
 
@@ -77,26 +80,70 @@ def _write(root: Path, context: dict[str, Any]) -> None:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters["python"] = _python
+        environment.filters |= {"python": _python, "line": _line}
+        environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # TOML has no surrogate pairs
         for template in sorted(environment.list_templates(extensions=["jinja"])):
             place = template.removesuffix(SUFFIX).replace(NAME, context["name"]).replace(HISTORY, context["view"])
             path = root / place
+            text = environment.get_template(template).render(context)
+            _check_syntax(text, place)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(environment.get_template(template).render(context), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
+
+
+def _check_syntax(text: str, place: str) -> None:
+    """Raise ``UseCaseError`` unless a file is what its name says."""
+    check = _SYNTAX.get(Path(place).suffix)
+    try:
+        if check:
+            check(text)
+    except (SyntaxError, ValueError, duckdb.Error) as error:
+        raise UseCaseError(
+            f"{place} would not be sound ({error}); give the columns of the file plainer names"
+        ) from error
+
+
+def _check_sql(text: str) -> None:
+    with duckdb.connect() as con:
+        con.extract_statements(text)
+
+
+_SYNTAX: dict[str, Callable[[str], Any]] = {
+    ".py": lambda text: compile(text, "<package>", "exec"),
+    ".sql": _check_sql,
+    ".toml": tomllib.loads,
+}
 
 
 def _python(value: object) -> str:
     """A value as ruff would have it written."""
     if isinstance(value, date):
         return repr(value).removeprefix("datetime.")
-    return f'"{value}"' if isinstance(value, str) and '"' not in value and "\\" not in value else repr(value)
+    is_plain = isinstance(value, str) and value.isprintable() and '"' not in value and "\\" not in value
+    return f'"{value}"' if is_plain else repr(value)
+
+
+def _line(text: str) -> str:
+    """A text that stays on its line."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _check_features(table: EventTable, asked: str, outcome: str) -> None:
+    histories = [asked, outcome, *(f"{column.name}_mean" for column in table.numeric)]
+    names = [column.name for column in table.inputs] + [f"{name}_{HISTORY_DAYS}d" for name in histories]
+    for name in {name for name in names if names.count(name) > 1}:
+        raise UseCaseError(
+            f"{table.path}: a column and the history of another would both be called {name!r}; rename the column, or "
+            "take it out with --leave-out"
+        )
 
 
 def _context(name: str, title: str, table: EventTable) -> dict[str, Any]:
     roles = {role: identifier(column) for role, column in table.roles.columns().items() if not role.endswith("_at")}
     asked = identifier(table.path.stem)
-    asked = "records" if asked in TAKEN_KINDS else asked
     outcome = roles["label"].removeprefix("is_").removeprefix("has_")
+    asked = "records" if asked in TAKEN_KINDS | {outcome} else asked
+    _check_features(table, asked, outcome)
     columns = {roles[role]: getattr(table.roles, role) for role in roles}
     columns |= {column.name: column.column for column in table.inputs}
     segments = [column.name for column in table.inputs if column.kind == "categorical"][:1]
@@ -107,6 +154,7 @@ def _context(name: str, title: str, table: EventTable) -> dict[str, Any]:
         "last": table.end - timedelta(days=1),
         "roles": table.roles,
         **roles,
+        "text_pattern": TEXT_PATTERN,
         "asked": asked,
         "outcome": outcome,
         "view": f"{roles['entity'].removesuffix('_id')}_history",

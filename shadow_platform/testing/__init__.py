@@ -16,5 +16,8 @@ import pytest
 
 # Before they are imported, so that a broken rule shows the values that broke it.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{rules}" for rules in ("declarations", "models", "point_in_time", "simulation", "source"))
+    *(
+        f"{__name__}.{rules}"
+        for rules in ("declarations", "models", "point_in_time", "searching", "simulation", "source")
+    )
 )

@@ -8,6 +8,7 @@ from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.testing.declarations import DeclarationRules
 from shadow_platform.testing.models import ModelRules
 from shadow_platform.testing.point_in_time import LabelRules, RequestRules, ViewRules
+from shadow_platform.testing.searching import SearchRules
 from shadow_platform.testing.simulation import SimulationRules
 from shadow_platform.testing.source import SourceRules
 
@@ -18,7 +19,7 @@ def use_case_contract(use_case: UseCase, n_entities: int | None = None) -> type:
     Args:
         n_entities: size of the small world that a simulated use case is tried on; ``None``: a quarter of its default.
     """
-    rules: list[type] = [DeclarationRules, SourceRules, RequestRules, LabelRules, ModelRules]
+    rules: list[type] = [DeclarationRules, SourceRules, RequestRules, LabelRules, ModelRules, SearchRules]
     if use_case.views:
         rules.append(ViewRules)
     if use_case.simulation:

@@ -4,10 +4,13 @@ Belongs here: rules of unfitted pipelines. Does not belong here: how good they a
 export. Downstream: the contract.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from shadow_platform.contracts.use_case import Feature
 from shadow_platform.testing.rules import Rules
 
 N_ROWS, N_OTHER_ROWS, N_LEVELS = 600, 200, 3
@@ -25,11 +28,11 @@ class ModelRules(Rules):
 
         features = self.use_case.features
         n_levels = {feature.name: N_LEVELS for feature in features if feature.kind == "categorical"}
-        matrix, other = self._matrix(N_ROWS, seed=0), self._matrix(N_OTHER_ROWS, seed=1)
+        matrix, other = random_matrix(features, N_ROWS, seed=0), random_matrix(features, N_OTHER_ROWS, seed=1)
         target = matrix.sum(axis=1) > np.median(matrix.sum(axis=1))
         for spec in self.use_case.models:
-            fitted = spec.build(features, n_levels, 5).fit(matrix, target)
-            again = spec.build(features, n_levels, 5).fit(matrix, target)
+            fitted = spec.build(features, n_levels, 5, **spec.parameters).fit(matrix, target)
+            again = spec.build(features, n_levels, 5, **spec.parameters).fit(matrix, target)
             expected = fitted.predict_proba(other)
             np.testing.assert_array_equal(expected, again.predict_proba(other))
             session = onnxruntime.InferenceSession(
@@ -38,10 +41,12 @@ class ModelRules(Rules):
             given = session.run(None, {session.get_inputs()[0].name: other})[1]
             np.testing.assert_allclose(given, expected, atol=ONNX_TOLERANCE)
 
-    def _matrix(self, n_rows: int, seed: int) -> npt.NDArray[np.float32]:
-        chance = np.random.default_rng(seed)
-        columns = [
-            chance.integers(0, N_LEVELS + 1, n_rows) if feature.kind == "categorical" else chance.normal(10, 4, n_rows)
-            for feature in self.use_case.features
-        ]
-        return np.column_stack(columns).astype(np.float32)
+
+def random_matrix(features: Sequence[Feature], n_rows: int, seed: int) -> npt.NDArray[np.float32]:
+    """Rows as training encodes them: codes up to ``N_LEVELS``, other numbers around 10."""
+    chance = np.random.default_rng(seed)
+    columns = [
+        chance.integers(0, N_LEVELS + 1, n_rows) if feature.kind == "categorical" else chance.normal(10, 4, n_rows)
+        for feature in features
+    ]
+    return np.column_stack(columns).astype(np.float32)

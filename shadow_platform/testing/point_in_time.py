@@ -39,6 +39,14 @@ class RequestRules(Rules):
         assert requests[sorted(needed)].notna().all(axis=None)
         assert (requests[sorted(needed - {"requested_at"})] != "").all(axis=None)
 
+    def test_an_event_is_named_by_the_key_of_its_envelope_and_asked_about_once(self, world: SmallWorld) -> None:
+        envelope = self.use_case.envelope
+        if envelope is None or envelope.key is None:
+            return
+        assert envelope.key in {field.name for field in envelope.fields if field.kind == "text"}
+        assert world.requests[envelope.key].notna().all()
+        assert not world.requests.duplicated(["subject_id", envelope.key]).any()
+
     def test_request_features_lie_in_the_declared_range(self, world: SmallWorld) -> None:
         for feature in self.use_case.request_features:
             _check_values(feature, world.requests[feature.name])

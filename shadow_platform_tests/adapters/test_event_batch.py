@@ -74,6 +74,21 @@ def test_a_day_written_again_does_not_repeat_itself_nor_days_behind_it(lake: Lak
     assert (pupils(lake), pupils(lake, 1)) == ("cab", "cd")
 
 
+@pytest.mark.parametrize(("early", "outrun"), [("a", (1,)), ("xa", (1,)), ("xyz", ()), ("ac", (1, 2)), ("", ())])
+def test_days_that_came_before_an_earlier_one_with_their_keys_are_named_until_they_are_made_again(
+    lake: Lake, early: str, outrun: tuple[int, ...]
+) -> None:
+    write(lake, ["ab"], ["c"], first=1)
+    with lake.event_batch(USE_CASE, KIND) as batch:
+        batch.open(DAY)
+        batch.append(DAY, marks(early))
+        batch.close(DAY)
+        assert list(batch.remove_repeated()) == []
+        assert batch.outrun == tuple(DAY + timedelta(days=offset) for offset in outrun)
+    write(lake, ["ab"], ["c"], first=1)
+    assert sorted(pupils(lake) + pupils(lake, 1) + pupils(lake, 2)) == sorted({*early, *"abc"})
+
+
 def test_a_key_is_all_of_its_columns(lake: Lake) -> None:
     by_both = EventKind("marks", "", KIND.schema, ("pupil", "mark"))
     assert write(lake, ["aaa"], kind=by_both) == {}

@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from shadow_platform.adapters.lake import label_files
@@ -83,7 +86,7 @@ def test_a_line_that_is_no_json_object_of_known_fields_costs_that_line(tmp_path:
     assert chunk.rows["row"].tolist() == [1, 4]
     assert chunk.rows["known_at"].tolist() == [None, "y"]
     reasons = {fault.row: (fault.column, fault.reason) for fault in chunk.broken}
-    assert reasons[2] == (None, "is no JSON object")
+    assert reasons[2] == (None, "is no JSON object; expected one object a line")
     assert reasons[3][1].startswith("is not JSON in UTF-8")
     assert reasons[5][0] == "knownat"
     assert reasons[6][1].startswith("is not JSON in UTF-8")
@@ -131,6 +134,13 @@ def test_integers_with_gaps_stay_integers(tmp_path: Path) -> None:
             b'visit_id,requested_at,label\n"' + b"a" * 200_000,
             "open.csv: line .* cannot be read: field larger",
         ),
+        (
+            "array.jsonl",
+            b'[{"subject_id": "a"},\n{"subject_id": "b"}]\n',
+            "array.jsonl is not JSON lines .*; write one",
+        ),
+        ("array.jsonl", b'\n  [\n{"subject_id": "b"}\n]\n', "array.jsonl is not JSON lines"),
+        ("pretty.jsonl", b'{\n  "subject_id": "a"\n}\n', "pretty.jsonl is not JSON lines"),
         ("noise.parquet", b"PAR1 and no more", "noise.parquet is no whole Parquet file"),
         ("empty.parquet", b"", "empty.parquet is no whole Parquet file"),
     ],
@@ -148,6 +158,21 @@ def test_a_parquet_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
     with pytest.raises(LabelFileError, match=r"labels\.parquet is no whole Parquet file"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("label", [[True], None]), ("subject_id", [{"id": "a"}, {"id": "b"}]), ("known_at", [[AT], []])],
+)
+def test_a_parquet_column_of_lists_or_records_is_refused_by_name(tmp_path: Path, name: str, values: list[Any]) -> None:
+    columns = {"subject_id": ["a", "b"], "requested_at": [AT, AT], "label": [True, False]} | {name: values}
+    path = tmp_path / "labels.parquet"
+    pq.write_table(pa.table(columns), path)
+
+    with pytest.raises(
+        LabelFileError, match=rf"labels.parquet: column '{name}' holds (list|struct).*; expected one value"
+    ):
         read(path)
 
 

@@ -228,14 +228,6 @@ def test_a_failed_write_leaves_neither_a_partition_nor_a_remnant(
     assert lake.read_table(LABELS, "tiny")["subject_id"].tolist() == ["old"]
 
 
-def test_training_frames_are_kept_exactly_under_their_fingerprint(lake: Lake) -> None:
-    frame = pd.DataFrame({"a": [1.5, None], "b": ["x", None], "at": pd.to_datetime([NOON, NOON]).as_unit("us")})
-    lake.write_frame(USE_CASE, "f1", frame)
-    pd.testing.assert_frame_equal(lake.read_frame(USE_CASE, "f1"), frame)
-    with pytest.raises(LakeError, match="frame 'f2' of tiny does not exist"):
-        lake.read_frame(USE_CASE, "f2")
-
-
 def test_a_raw_file_is_written_once_and_never_replaced(lake: Lake) -> None:
     assert lake.land_raw(USE_CASE, VISITS, DAY, [{"a": 1}])
     assert not lake.land_raw(USE_CASE, VISITS, DAY, [{"a": 2}])

@@ -34,6 +34,7 @@ PREDICTION = PredictionRecord(
     prediction=False,
     threshold=0.5,
     latency_ms=1.5,
+    context={"event_id": "e1"},
 )
 COMPARISON = ShadowRecord(
     request_id="r1",
@@ -72,6 +73,7 @@ def test_a_prediction_keeps_every_field_of_its_record(lake: Lake, layout: Layout
     assert row["requested_at"].isoformat() == "2024-01-01T10:00:00.123456+00:00"
     assert (row["features_from_request"], row["features_from_online"], row["features_imputed"]) == (2, 1, 1)
     assert orjson.loads(row["features"]) == PREDICTION.features
+    assert orjson.loads(row["context"]) == PREDICTION.context
     assert row[["model_version", "bundle_hash", "probability", "feature_age_s"]].tolist() == ["3", "abc", 0.25, 60.0]
     assert lake.write_table(PREDICTIONS, "tiny", DAY, rows) == 1
 
@@ -168,6 +170,7 @@ def test_a_prediction_logged_before_a_field_was_reads_as_if_what_it_tells_of_had
     assert rows["is_explored"].tolist() == [False, False, True]
     assert rows["label_propensity"].tolist() == [1.0, 1.0, 0.05]
     assert rows["probability"].tolist() == [0.75, 0.75, 0.25]
+    assert [orjson.loads(context) for context in rows["context"]] == [{}, {}, PREDICTION.context]
     assert lake.write_table(PREDICTIONS, "tiny", DAY, rows) == 3
 
 

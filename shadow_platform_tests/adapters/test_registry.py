@@ -6,10 +6,14 @@ import signal
 import sqlite3
 import threading
 import time
+import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+from sqlalchemy import event
 
 from shadow_platform.adapters.bundle import Bundle, bundle_hash
 from shadow_platform.adapters.registry import MlflowRegistry
@@ -52,9 +56,19 @@ def home(store: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["mlflow", "fake"])
-def registry(request, home) -> Registry:
-    return _mlflow(home) if request.param == "mlflow" else FakeRegistry()
+@pytest.fixture(params=["database", "open_server", "guarded_server", "fake"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry of each kind: MLflow on a file, behind a server, behind a server with users, in memory."""
+    if request.param == "fake":
+        yield FakeRegistry()
+    elif request.param == "database":
+        yield _mlflow(request.getfixturevalue("home"))
+    else:
+        server = request.getfixturevalue(request.param)
+        registry = MlflowRegistry(server.uri, tmp_path / "artifacts", bundle_hash)
+        yield registry
+        if registry.newest("tiny", 1):
+            registry._client.delete_registered_model("tiny")
 
 
 @pytest.fixture
@@ -91,6 +105,18 @@ def test_unknown_names_are_refused_or_empty(registered):
     assert registered.versions("other") == []
     assert registered.alias("other", "champion") is None
     assert registered.alias("tiny", "champion") is None
+
+
+def test_newest_versions_come_first_and_no_more_than_asked_for(registered):
+    registered.swap_alias("tiny", "champion", None, "1")
+    newest = registered.newest("tiny", 20)
+    assert [(version.version, version.aliases) for version in newest] == [("2", ()), ("1", ("champion",))]
+    assert registered.newest("tiny", 1) == newest[:1]
+    assert registered.newest("other", 20) == []
+
+
+def test_no_alias_exists_that_nobody_set(registered):
+    assert registered.alias("tiny", "latest") is None
 
 
 def test_bundle_of_another_use_case_is_refused(registry, tmp_path):
@@ -256,9 +282,33 @@ def test_database_that_is_none_is_named(tmp_path):
         _mlflow(tmp_path).versions("tiny")
 
 
+def test_asking_for_one_version_or_alias_reads_no_other(home, tmp_path):
+    registry = _mlflow(home)
+    run = _run(registry)
+    for seed in (1, 2, 3):
+        registry.register("tiny", make_bundle(tmp_path / "made", seed=seed)[1], run, {})
+    registry.swap_alias("tiny", "champion", None, "2")
+    loaded: list[int] = []
+
+    def listener(version: SqlModelVersion, _: object) -> None:
+        loaded.append(version.version)
+
+    event.listen(SqlModelVersion, "load", listener)
+    try:
+        assert registry.get("tiny", "2").aliases == ("champion",)
+        assert registry.alias("tiny", "champion") == "2"
+        assert registry.register("tiny", make_bundle(tmp_path / "made", seed=2)[1], run, {}).version == "2"
+        registry.swap_alias("tiny", "previous", None, "2")
+        registry.swap_alias("tiny", "champion", "2", None)
+    finally:
+        event.remove(SqlModelVersion, "load", listener)
+    assert set(loaded) == {2}
+
+
 def test_server_that_does_not_answer_is_named(tmp_path, monkeypatch, free_port):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     registry = MlflowRegistry(f"http://someone:secret@127.0.0.1:{free_port}", tmp_path, bundle_hash)
     with pytest.raises(RegistryError, match=rf"model registry http://127\.0\.0\.1:{free_port} failed") as raised:
         registry.alias("tiny", "champion")
     assert "MLFLOW_TRACKING_URI" in str(raised.value)
+    assert "secret" not in "".join(traceback.format_exception(raised.value))

@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pandera.pandas as pa
 import pytest
 
 from shadow_platform.adapters.lake import Lake
@@ -142,18 +140,20 @@ def visit_lines() -> bytes:
     return b"".join(line(row) + b"\n" for row in visits())
 
 
-def test_a_time_before_the_subscription_is_a_rule_that_a_schema_can_hold(layout: Layout) -> None:
-    began = pa.Column(pd.DatetimeTZDtype(unit="us", tz="UTC"), coerce=True)
-    order = pa.Check(lambda frame: frame["event_at"] >= frame["subscribed_at"], error="event_at_before_subscribed_at")
-    schema = pa.DataFrameSchema({**VISITS.schema.columns, "subscribed_at": began}, checks=order)
-    rows = [row | {"subscribed_at": row["event_at"]} for row in visits()]
-    rows[1]["subscribed_at"] = moved(rows[1]["event_at"], timedelta(days=1))
+def test_a_subscription_event_from_before_its_sign_up_is_quarantined_and_makes_no_feature(layout: Layout) -> None:
+    churn = load_use_case("churn")
+    kind = next(kind for kind in churn.events if kind.name == "subscriptions")
+    good = sample(churn, kind)
+    day = datetime.fromisoformat(str(good["received_at"])).date()
+    impossible = good | {"event_id": "impossible", "signed_up_at": "2031-01-01T00:00:00+00:00"}
+    at_once = good | {"event_id": "at-once", "signed_up_at": good["event_at"]}
+    ingest(layout, churn, kind, day, b"".join(line(row) + b"\n" for row in (good, impossible, at_once)))
 
-    ingest(layout, USE_CASE, replace(VISITS, schema=schema), FIRST_DAY, b"".join(line(row) + b"\n" for row in rows))
-
-    found = Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)
-    assert found[["row", "reason"]].values.tolist() == [[2, "failed event_at_before_subscribed_at"]]
-    assert json.loads(found["payload"].iloc[0]) == rows[1]
+    found = Lake(layout).read_table(QUARANTINED_EVENTS, churn)
+    assert found[["row", "reason"]].values.tolist() == [[2, "failed event_at_not_before_signed_up_at"]]
+    assert json.loads(found["payload"].iloc[0]) == impossible
+    kept = Lake(layout).events_sql("SELECT event_id FROM subscriptions", churn, [kind])
+    assert kept["event_id"].tolist() == [good["event_id"], "at-once"]
 
 
 def test_a_line_of_200_megabytes_is_one_bad_row(layout: Layout) -> None:

@@ -108,7 +108,11 @@ def test_faulty_rows_are_in_quarantine_with_reason_and_payload_and_the_check_war
     )
     assert "| 1 | visits | row | the last line is cut off | raw/tiny/visits/dt=2024-01-01/events.jsonl:5 |" in table
     checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
-    assert checks == {"every_raw_row_is_valid_or_quarantined": True, "few_rows_are_quarantined": False}
+    assert checks == {
+        "every_raw_row_is_valid_or_quarantined": True,
+        "few_rows_are_quarantined": False,
+        "no_other_day_holds_an_event_again": True,
+    }
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["one run", "two runs"])
@@ -122,6 +126,26 @@ def test_an_event_received_again_on_a_later_day_is_a_duplicate(layout: Layout, a
         run(layout, SECOND_DAY, SECOND_DAY)
     quarantined = Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)
     assert quarantined["reason"].tolist() == ["duplicate of an event already received: {'event_id': 'visit:v000-000'}"]
+
+
+def test_a_day_that_was_made_before_an_earlier_one_with_its_event_is_named_until_it_is_made_again(
+    layout: Layout,
+) -> None:
+    again = {**visits()[0], "event_at": "2024-01-02T00:00:00Z", "received_at": "2024-01-02T00:00:00Z"}
+    drop(layout, SECOND_DAY, [*visits(SECOND_DAY), again])
+
+    def once(day: date) -> dg.AssetCheckEvaluation:
+        evaluations = run(layout, day, day).get_asset_check_evaluations()
+        return next(check for check in evaluations if check.check_name == "no_other_day_holds_an_event_again")
+
+    assert once(SECOND_DAY).passed
+    early = once(FIRST_DAY)
+    assert (early.passed, early.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert early.metadata["days_to_rerun_by_kind"].value == {"visits": ["2024-01-02"]}
+    assert once(SECOND_DAY).passed
+    assert once(FIRST_DAY).passed
+    held = Lake(layout).events_sql("SELECT count(*) - count(DISTINCT event_id) AS n FROM visits", USE_CASE, [VISITS])
+    assert held["n"].iloc[0] == 0
 
 
 def test_running_again_changes_nothing(layout: Layout) -> None:

@@ -152,9 +152,9 @@ def test_performance_counts_only_matured_labels(served: Home) -> None:
     rows = served.lake.read_table(PERFORMANCE_DAILY, USE_CASE)
     champion = rows[rows["role"].eq("champion")]
     champion = champion.set_index(champion["day_at"].dt.date)
-    assert champion["n"].tolist() == [100, 100, 100, 100, 100, 1]
-    assert champion["n_labelled"].tolist() == [100, 100, 100, 100, 1, 0]
-    assert champion.loc[date(2024, 2, 5), ["log_loss", "f1"]].isna().all()
+    assert champion["n"].tolist() == [100, 100, 100, 100, 100]
+    assert champion["n_labelled"].tolist() == [100, 100, 100, 100, 0]
+    assert champion.loc[date(2024, 2, 4), ["log_loss", "f1"]].isna().all()
     assert champion["estimated_f1"].notna().all()
 
 

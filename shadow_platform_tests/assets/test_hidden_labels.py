@@ -13,14 +13,22 @@ import pytest
 from shadow_platform.assets.comparison import build_comparison_assets
 from shadow_platform.assets.fairness import FAIRNESS_CHECK, build_fairness_assets
 from shadow_platform.assets.gates import build_gate_assets
-from shadow_platform.assets.performance import build_performance_assets
+from shadow_platform.assets.performance import build_performance_assets, calibrator_of
 from shadow_platform.assets.promotion import build_promotion_assets
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.tables import FAIRNESS_GROUPS, GATE_DECISIONS, LABELS, PERFORMANCE_DAILY, PREDICTIONS
+from shadow_platform.contracts.tables import (
+    FAIRNESS_GROUPS,
+    GATE_DECISIONS,
+    LABELS,
+    PERFORMANCE_DAILY,
+    PREDICTIONS,
+    SHADOW_COMPARISONS,
+)
 from shadow_platform.contracts.use_case import DecisionCosts, FairnessAttribute, FairnessPolicy, GatePolicy, UseCase
 from shadow_platform.definitions import build_definitions
 from shadow_platform_tests.assets.served import FAR_OFF, FIRST_DAY, TRUTH, Home
 from shadow_platform_tests.assets.served import USE_CASE as OPEN
+from shadow_platform_tests.bento.bundles import line_bundle
 
 DAYS, PER_DAY, SHARE = 9, 100, 0.25
 AS_OF = {"as_of": (FIRST_DAY + timedelta(days=DAYS + 1)).isoformat()}
@@ -144,6 +152,59 @@ def test_the_gate_says_what_hidden_labels_did_to_its_comparison(
     assert said in gain["reason"]
 
 
+@pytest.mark.parametrize(("share", "is_known"), [(0.25, True), (0.0, False)], ids=["some explored", "none explored"])
+def test_estimates_are_calibrated_on_explored_labels_by_what_they_stand_for(
+    template: Home, layout: Layout, share: float, is_known: bool
+) -> None:
+    """A decision that was right every time hid all positive labels but the explored ones."""
+    home, n = template.copied_to(layout), DAYS * PER_DAY
+    labels = home.lake.read_table(LABELS, USE_CASE).set_index("subject_id")["label"]
+    for day, rows in _by_day(home.lake.read_table(PREDICTIONS, USE_CASE), "requested_at"):
+        truth = rows["subject_id"].map(labels).astype(bool)
+        explored = truth & (rows.index % 4 == 0) & (share > 0)
+        decided = rows.assign(
+            prediction=truth, is_explored=explored, label_propensity=np.where(truth, share or 1.0, 1.0)
+        )
+        home.lake.write_table(PREDICTIONS, USE_CASE, day, decided)
+    answers = home.lake.read_table(PREDICTIONS, USE_CASE)
+    seen = (~answers["prediction"] | answers["is_explored"]).astype(bool)
+    frame = answers[["subject_id", "requested_at"]].assign(
+        label=answers["subject_id"].map(labels).astype("boolean").where(seen),
+        **pd.DataFrame([json.loads(features) for features in answers["features"]]),
+    )
+    path = layout.frame(USE_CASE.name, "evaluated")
+    path.parent.mkdir(parents=True)
+    frame.to_parquet(path)
+    end = FIRST_DAY + timedelta(days=DAYS)
+    digest = line_bundle(home.layout.bundles, *TRUTH, fingerprints={"data": "evaluated"}, evaluation_end=end)
+    version = home.platform.registry().register(USE_CASE.name, home.layout.bundles / digest, "run", {}).version
+
+    calibrator = calibrator_of(home.platform, USE_CASE, version)
+
+    assert (calibrator is not None) == is_known
+    if calibrator is not None:
+        bundle = home.platform.bundle(USE_CASE, version)
+        expected = float(calibrator(bundle.predict(bundle.encode_frame(frame)[0])).mean())
+        assert len(frame) == n
+        assert expected == pytest.approx(float(labels.mean()), abs=0.05)
+        assert float(frame["label"].mean()) < float(labels.mean()) - 0.15
+
+
+def test_a_request_that_a_canary_failed_to_answer_does_not_count_as_the_champions(
+    template: Home, layout: Layout
+) -> None:
+    home = template.copied_to(layout)
+    for day, rows in _by_day(home.lake.read_table(PREDICTIONS, USE_CASE), "requested_at"):
+        home.lake.write_table(PREDICTIONS, USE_CASE, day, rows.assign(is_fallback=rows.index % 2 == 0))
+
+    performance = daily(home).groupby("role")["n"].sum()
+    _, rows = groups(home)
+    decisions = rows[rows["attribute"].eq("cart")].groupby("role")["n"].sum()
+
+    half, whole = DAYS * PER_DAY / 2, DAYS * PER_DAY
+    assert performance.to_dict() == decisions.to_dict() == {"champion": half, "challenger": whole}
+
+
 def groups(home: Home) -> tuple[Any, pd.DataFrame]:
     result = home.materialize(FAIRNESS, config={"fairness_groups": AS_OF})
     return result, home.lake.read_table(FAIRNESS_GROUPS, USE_CASE)
@@ -170,6 +231,23 @@ def test_a_group_far_below_the_best_fails_the_check_as_a_warning_and_is_named(hi
     assert set(flagged["attribute"]) == {"cart"}
     assert "champion 1, cart >=80: favourable decisions" in check.description
     assert len(check.description.splitlines()) == len(flagged)
+
+
+def test_a_version_that_left_service_stays_in_the_report_and_no_longer_fails_the_check(
+    hide: Callable[[float], Home],
+) -> None:
+    home = hide(SHARE)
+    for day, rows in _by_day(home.lake.read_table(PREDICTIONS, USE_CASE), "requested_at"):
+        home.lake.write_table(PREDICTIONS, USE_CASE, day, rows.assign(model_version="0"))
+    for day, rows in _by_day(home.lake.read_table(SHADOW_COMPARISONS, USE_CASE), "requested_at"):
+        home.lake.write_table(SHADOW_COMPARISONS, USE_CASE, day, rows.assign(challenger_version="0"))
+
+    result, rows = groups(home)
+    check = next(e for e in result.get_asset_check_evaluations() if e.check_name == FAIRNESS_CHECK)
+
+    assert rows["is_flagged"].fillna(False).any()
+    assert set(rows["model_version"]) == {"0"}
+    assert check.metadata["flagged"].value == 0
 
 
 def test_the_report_shows_its_picture_and_says_what_label_columns_rest_on(hide: Callable[[float], Home]) -> None:

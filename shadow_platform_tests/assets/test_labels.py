@@ -1,7 +1,7 @@
 """Labels of the tiny use case land on the day they became known, for answered requests too, imported ones as well."""
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 
 from shadow_platform.adapters.lake import Lake
+from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.assets.labels import build_label_assets
 from shadow_platform.cli.importing import land_file
+from shadow_platform.contracts.errors import NotEnoughData
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.tables import LABELS, PREDICTIONS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
-from shadow_platform_tests.cli.importing import LATER, corrections, first_labels
+from shadow_platform_tests.cli.importing import LATER, corrections, first_labels, make_labels
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
 
 DAYS = 4
@@ -107,6 +109,26 @@ def test_labels_do_not_change_when_later_events_arrive(layout: Layout, lake: Lak
     assert isinstance(before["known_at"].iloc[0], datetime)
 
 
+def test_labels_wait_for_the_days_they_look_back_on_and_are_then_right(layout: Layout, lake: Lake) -> None:
+    """Without the purchases of the first day, silence would be taken for a negative answer, and stay."""
+    kind = next(kind for kind in USE_CASE.events if kind.name == "purchases")
+    lake.layout.events("tiny", "purchases", FIRST_DAY).unlink()
+
+    with pytest.raises(NotEnoughData, match=f"events purchases: 1 of 2 days are missing, the first is {FIRST_DAY}"):
+        make_labels(layout.home, first=1, last=1)
+    assert lake.table_days(LABELS, USE_CASE) == []
+
+    lake.write_events(USE_CASE, kind, FIRST_DAY, events()["purchases", FIRST_DAY])
+    make_labels(layout.home, first=1, last=1)
+    purchases = pd.concat(frame for (name, _), frame in events().items() if name == "purchases")
+    negative = (
+        lake.read_table(LABELS, USE_CASE)
+        .query("not label")
+        .merge(purchases, left_on="subject_id", right_on="visit_id", suffixes=("", "_event"))
+    )
+    assert (negative["received_at"] > negative["requested_at"] + USE_CASE.label.horizon).all()
+
+
 def imported(rows: pd.DataFrame, layout: Layout, file: Path, use_case: UseCase = USE_CASE) -> None:
     rows.to_csv(file, index=False)
     platform = PlatformResource(shadow_home=str(layout.home))
@@ -166,6 +188,33 @@ def test_where_a_positive_decision_hides_the_outcome_its_label_is_dropped_whatev
     left = lake.read_table(LABELS, USE_CASE)
     assert hidden.isdisjoint(left["subject_id"])
     assert len(left) == n_all + 40 - 2 * len(hidden)
+
+
+def logged(lake: Lake, rows: pd.DataFrame) -> None:
+    """Positive decisions that were carried out, in the log alone."""
+    answer = {
+        **{"use_case": "tiny", "entities": {}, "features": {}, "schema_version": 3, "is_explored": False},
+        **{"feature_sources": {"request": 0, "online": 0, "imputed": 4}, "model_version": "1", "bundle_hash": "x"},
+        **{"variant": "champion", "propensity": 1.0, "probability": 0.8, "prediction": True, "threshold": 0.5},
+    }
+    sink = FileLogSink(lake.layout.log("predictions", "tiny"))
+    for subject, at in zip(rows["subject_id"], rows["requested_at"], strict=True):
+        own = {"request_id": subject, "subject_id": subject, "requested_at": at.isoformat()}
+        sink.append(answer | own | {"logged_at": datetime.now(UTC).isoformat()})
+    sink.close()
+
+
+@pytest.mark.parametrize("n_tabled", [0, 2], ids=["none in the table", "some in the table"])
+def test_a_decision_hides_its_outcome_from_the_moment_it_is_logged(layout: Layout, lake: Lake, n_tabled: int) -> None:
+    materialize(layout)
+    rows = first_labels(lake, 5)
+    answered(lake, rows.head(n_tabled), prediction=True)
+    logged(lake, rows)
+
+    metadata = materialize(layout, CENSORED)
+
+    assert metadata["censored"] == 5
+    assert set(rows["subject_id"]).isdisjoint(lake.read_table(LABELS, USE_CASE)["subject_id"])
 
 
 def test_answers_older_than_exploration_hide_their_labels_and_history_is_not_touched(

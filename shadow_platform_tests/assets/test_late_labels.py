@@ -35,7 +35,7 @@ def home(layout: Layout) -> Home:
     assert made.materialize(PREDICTIONS_ASSET, COMPARISONS, days=DAYS).success
     for kind in USE_CASE.events:
         nothing = pd.DataFrame(columns=list(kind.schema.columns))
-        for day in (AS_OF, AS_OF + timedelta(days=1)):
+        for day in (AS_OF - timedelta(days=1), AS_OF, AS_OF + timedelta(days=1)):
             made.lake.write_events(USE_CASE, kind, day.date(), nothing)
     made.materialize(GATE, config={"gate_decision": {"as_of": AS_OF.isoformat()}})
     return made

@@ -15,14 +15,15 @@ import pytest
 
 from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.adapters.lake import Lake
-from shadow_platform.assets.training import PARITY_CHECK, build_training_assets
+from shadow_platform.assets.training import PARITY_CHECK, QUALITY_CHECK, build_training_assets
 from shadow_platform.cli.importing import land_file
 from shadow_platform.contracts.errors import NotEnoughData
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS, PREDICTIONS
-from shadow_platform.contracts.use_case import ModelSpec, UseCase
+from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_METRICS, MODEL_VERSIONS, PREDICTIONS
+from shadow_platform.contracts.use_case import ModelSpec, QualityPolicy, Range, UseCase
 from shadow_platform.domain.training import frame_fingerprint
 from shadow_platform.resources import PlatformResource
+from shadow_platform.use_case_kit.models import logistic_regression
 from shadow_platform_tests.cli.importing import corrections
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
 
@@ -173,7 +174,7 @@ def test_roles_train_their_own_family_and_are_registered(home, first):
         assert (version.bundle_hash, version.run_id) == (made["bundle_hash"], made["mlflow_run_id"])
         assert version.aliases == ()
         assert version.tags["trigger"] == "bootstrap"
-        assert made["plots"].count("data:image/png;base64,") == 3
+        assert made["plots"].count("data:image/png;base64,") == 7
     assert challenger["roc_auc"] > champion["roc_auc"] > 0.6
 
 
@@ -193,11 +194,10 @@ def test_bundle_answers_and_brings_its_reference(home, first):
     assert set(bundle.manifest.fingerprints) == {"data", "features", "code", "configuration", "environment"}
 
 
-def test_parity_check_passes_and_blocks(first):
+def test_parity_and_quality_checks_pass_and_block(first):
     evaluations = first.get_asset_check_evaluations()
     assert {(e.asset_key.to_user_string(), e.check_name, e.passed) for e in evaluations} == {
-        (CHAMPION, PARITY_CHECK, True),
-        (CHALLENGER, PARITY_CHECK, True),
+        (name, check, True) for name in (CHAMPION, CHALLENGER) for check in (PARITY_CHECK, QUALITY_CHECK)
     }
     specs = [spec for asset in build_training_assets(USE_CASE) for spec in asset.check_specs]
     assert all(spec.blocking for spec in specs)
@@ -229,7 +229,7 @@ def test_mlflow_run_holds_parameters_metrics_plots_and_outcome(home, first):
     assert run.data.metrics["roc_auc"] == made["roc_auc"]
     assert run.data.tags["dagster_run_id"] == first.run_id
     plots = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "plots")}
-    assert plots == {"plots/reliability.png", "plots/roc.png", "plots/scores.png"}
+    assert {f"plots/{name}.png" for name in ("gain", "precision_recall", "reliability", "roc", "scores")} <= plots
 
 
 def test_same_training_gives_the_version_it_has_and_a_later_frame_a_new_one(home, instance, first):
@@ -244,7 +244,7 @@ def test_same_training_gives_the_version_it_has_and_a_later_frame_a_new_one(home
     assert int(version.version) > int(again["version"])
 
 
-def _wrong(features, n_levels, seed):
+def _wrong(features, n_levels, seed, /, **parameters):
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(max_iter=10, categorical_features=[1], random_state=seed)
@@ -258,14 +258,81 @@ def test_model_that_fails_parity_is_recorded_but_never_registered(home, instance
     use_case = replace(USE_CASE, models=(ModelSpec("wrong", _wrong),))
     result = _materialize(home, instance, CHAMPION, use_case=use_case, raise_on_error=False)
     assert not result.success
-    assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [False]
+    passed = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+    assert passed == {PARITY_CHECK: False, QUALITY_CHECK: True}
     assert platform.registry().versions("tiny") == before
     experiments = platform.lake().read_table(MODEL_EXPERIMENTS, USE_CASE)
     (row,) = experiments[experiments["model_name"] == "wrong"].to_dict("records")
     assert row["is_registered"] is False
+    assert "parity" in row["archived_reason"]
     assert pd.isna(row["version"])
     client = mlflow.MlflowClient(tracking_uri=platform.settings.mlflow_uri)
     assert client.get_run(row["run_id"]).info.status == "FAILED"
+
+
+def test_model_below_a_limit_of_its_use_case_is_archived_with_the_reason(home, instance, first):
+    platform = _platform(home)
+    before = platform.registry().versions("tiny")
+    use_case = replace(USE_CASE, quality=QualityPolicy(min_roc_auc=0.99))
+    config = {CHAMPION: {"seed": 11}}
+
+    result = _materialize(home, instance, CHAMPION, use_case=use_case, config=config, raise_on_error=False)
+
+    passed = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+    assert passed == {PARITY_CHECK: True, QUALITY_CHECK: False}
+    assert not result.success
+    assert platform.registry().versions("tiny") == before
+    experiments = platform.lake().read_table(MODEL_EXPERIMENTS, USE_CASE)
+    (archived,) = experiments[experiments["archived_reason"].fillna("").str.contains("0.99")].to_dict("records")
+    assert archived["is_registered"] is False
+    metrics = platform.lake().read_table(MODEL_METRICS, USE_CASE)
+    assert archived["run_id"] in set(metrics["run_id"])
+
+
+def test_model_metrics_are_those_of_the_asset_and_have_no_interval_over_few_days(home, first):
+    made = _metadata(first, CHALLENGER)
+    metrics = _platform(home).lake().read_table(MODEL_METRICS, USE_CASE)
+    mine = metrics[metrics["run_id"] == made["mlflow_run_id"]]
+
+    overall = mine[mine["segment_feature"] == ""].set_index("metric")
+    assert {"roc_auc", "log_loss", "brier", "average_precision"} <= set(overall.index)
+    assert {name: made[name] for name in ("roc_auc", "log_loss")} == overall["value"][["roc_auc", "log_loss"]].to_dict()
+    assert overall["low"].isna().all()
+
+
+def test_bundle_holds_a_card_that_tells_what_the_manifest_does(home, first):
+    platform = _platform(home)
+    made = _metadata(first, CHALLENGER)
+    folder = platform.registry().fetch_bundle("tiny", made["version"], platform.layout.bundles)
+    bundle = Bundle.load(folder)
+    card = bundle.card()
+
+    assert card is not None
+    assert card.fingerprints == bundle.manifest.fingerprints
+    assert {part.name: part.n for part in card.parts}["evaluation"] == bundle.manifest.n_evaluation
+    assert [feature.name for feature in card.features] == list(USE_CASE.feature_names)
+    assert {item.feature for item in card.importances} == set(USE_CASE.feature_names)
+    assert USE_CASE.title in (folder / "card.html").read_text(encoding="utf-8")
+
+
+def test_search_is_kept_in_the_run_and_its_parameters_in_the_version(home, instance, first):
+    import mlflow
+
+    searched = ModelSpec(
+        "searched", logistic_regression(penalty_c=0.5), search={"penalty_c": Range(1e-3, 10.0, is_log=True)}
+    )
+    use_case = replace(USE_CASE, models=(searched,))
+    config = {CHAMPION: {"search_trials": 3}}
+
+    made = _metadata(_materialize(home, instance, CHAMPION, use_case=use_case, config=config), CHAMPION)
+
+    platform = _platform(home)
+    client = mlflow.MlflowClient(tracking_uri=platform.settings.mlflow_uri)
+    metrics = client.get_run(made["mlflow_run_id"]).data.metrics
+    assert metrics["search_log_loss"] <= metrics["search_default_log_loss"]
+    bundle = Bundle.load(platform.registry().fetch_bundle("tiny", made["version"], platform.layout.bundles))
+    assert 1e-3 <= float(bundle.manifest.parameters["penalty_c"]) <= 10.0
+    assert "search.csv" in {artifact.path for artifact in client.list_artifacts(made["mlflow_run_id"])}
 
 
 def test_failing_training_leaves_a_failed_run_and_no_version(home, instance, first):

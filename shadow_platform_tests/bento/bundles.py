@@ -7,6 +7,7 @@ onnx, adapters.bundle. Downstream: serving tests and the serving benchmark.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,9 +27,9 @@ FAILS_ABOVE = 100.0
 """The raising model gives no answer for carts above this value."""
 
 
-def line_bundle(parent: Path, slope: float = 0.02, intercept: float = -1.0) -> str:
-    """Hash of a logistic regression on the cart's value and the channel's code."""
-    return _write(parent, f"line {slope} {intercept}", _line(slope, intercept))
+def line_bundle(parent: Path, slope: float = 0.02, intercept: float = -1.0, **declared: Any) -> str:
+    """Hash of a logistic regression on the cart's value and the channel's code; its manifest says what is declared."""
+    return _write(parent, f"line {slope} {intercept}", _line(slope, intercept), **declared)
 
 
 def raising_bundle(parent: Path) -> str:
@@ -146,7 +147,7 @@ def _line(
     return serialised
 
 
-def _write(parent: Path, name: str, onnx_bytes: bytes) -> str:
+def _write(parent: Path, name: str, onnx_bytes: bytes, **declared: Any) -> str:
     manifest = BundleManifest(
         use_case="shop",
         model_name=name,
@@ -162,7 +163,7 @@ def _write(parent: Path, name: str, onnx_bytes: bytes) -> str:
         parity=ParityReport(n=1, max_abs_diff=0.0, share_within_1e5=1.0, flipped_decisions=0, outcome=Outcome.PASS),
         fingerprints={"code": name},
         seed=0,
-    )
+    ).model_copy(update=declared)
     reference = pd.DataFrame({"cart_value": [50.0], "channel": ["mail"], "score": [0.5], "requested_at": [AT]})
     digest, _ = write_bundle(parent, manifest, onnx_bytes, reference, [{"cart_value": 20.0, "channel": "mail"}])
     return digest

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,30 @@ from typer.testing import CliRunner, Result
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.adapters.lake.label_staging import ImportReport
 from shadow_platform.adapters.log import FileLogSink
+from shadow_platform.assets.labels import build_label_assets
 from shadow_platform.cli import typer_app
 from shadow_platform.cli.importing import land_file
 from shadow_platform.contracts.errors import AlreadyRunning, LabelFileError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.tables import GATE_DECISIONS, LABELS, PERFORMANCE_DAILY, PREDICTIONS, QUARANTINED_LABELS
+from shadow_platform.contracts.tables import (
+    GATE_DECISIONS,
+    LABELS,
+    MODEL_EXPERIMENTS,
+    PERFORMANCE_DAILY,
+    PREDICTIONS,
+    QUARANTINED_LABELS,
+)
 from shadow_platform.resources import PlatformResource
-from shadow_platform_tests.cli.importing import DAYS, LATER, NAME, START, corrections, first_labels, labelled_home
+from shadow_platform_tests.cli.importing import (
+    DAYS,
+    LATER,
+    NAME,
+    START,
+    corrections,
+    first_labels,
+    labelled_home,
+    materialized,
+)
 from shadow_platform_tests.conftest import StartProcess
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
 
@@ -216,8 +234,58 @@ def test_a_label_known_before_the_latest_evaluation_is_taken_as_a_backfill_only(
     refused, taken = land(rows), land(rows, backfill=True)
 
     assert (refused.n_accepted, refused.n_refused) == (1, 1)
-    assert f"the evaluation as of {LATER.isoformat()}" in refused.faults["known_at"][2]
+    assert f"judged or trained as of {LATER.isoformat()}" in refused.faults["known_at"][2]
     assert (taken.n_accepted, taken.n_refused) == (2, 0)
+
+
+def test_a_label_known_before_the_latest_training_would_change_its_frame_and_is_refused(
+    lake: Lake, labels: pd.DataFrame, land: Land
+) -> None:
+    trained = dict.fromkeys(MODEL_EXPERIMENTS.column_names) | {"use_case": "tiny", "run_id": "r"}
+    lake.append_rows(MODEL_EXPERIMENTS, USE_CASE, [trained | {"trained_at": NOW, "trained_as_of": LATER}])
+
+    report = land(corrections(labels.head(2), [LATER, LATER + timedelta(microseconds=1)]))
+
+    assert (report.n_accepted, report.n_refused) == (1, 1)
+
+
+def test_while_something_is_judged_an_import_waits_and_then_counts_the_evaluation(
+    lake: Lake, labels: pd.DataFrame, shadow: Shadow, tmp_path: Path
+) -> None:
+    corrections(labels.head(2)).to_csv(tmp_path / "labels.csv", index=False)
+    judged = dict.fromkeys(PERFORMANCE_DAILY.column_names) | {
+        "use_case": "tiny",
+        "model_version": "1",
+        "role": "champion",
+    }
+    results: list[Result] = []
+    command = Thread(target=lambda: results.append(shadow(tmp_path / "labels.csv")))
+    with lake.label_imports(USE_CASE).judged_or_imported():
+        command.start()
+        command.join(timeout=1)
+        assert known(lake).empty
+        lake.append_rows(PERFORMANCE_DAILY, USE_CASE, [judged | {"day_at": START, "labels_as_of": LATER}])
+    command.join()
+
+    assert results[0].exit_code == 1, results[0].output
+    assert f"judged or trained as of {LATER.isoformat()}" in results[0].output
+    assert known(lake).empty
+
+
+def test_every_import_of_a_day_is_in_its_quarantine(lake: Lake, labels: pd.DataFrame, land: Land) -> None:
+    for n, name in enumerate(("first.csv", "second.csv", "third.csv")):
+        rows = corrections(labels.iloc[4 * n : 4 * n + 4]).astype({"label": object})
+        rows.loc[rows.index[:n], "label"] = "?"
+        rows.loc[rows.index[: n // 2], "visit_id"] = ""
+        land(rows, name)
+
+    metadata = materialized(build_label_assets(USE_CASE)[1], lake.layout.home)
+
+    table = lake.read_table(QUARANTINED_LABELS, USE_CASE)
+    pd.testing.assert_frame_equal(table, lake.label_imports(USE_CASE).refused())
+    assert (metadata["dagster/row_count"], metadata["quarantined_rows"]) == (4, 3)
+    assert metadata["violations_by_column"] == {"label": 3, "subject_id": 1}
+    assert metadata["violations_by_file"] == {"third.csv": 3, "second.csv": 1}
 
 
 def test_what_was_quarantined_can_be_corrected_from_its_payload_and_imported(

@@ -50,6 +50,7 @@ predictions = st.builds(
     prediction=st.booleans(),
     threshold=number,
     latency_ms=number,
+    context=st.dictionaries(text, text, max_size=3),
 )
 shadows = st.builds(
     ShadowRecord,

@@ -23,6 +23,7 @@ PROMISED = (
     "model_versions",
     "model_transitions",
     "model_experiments",
+    "model_metrics",
     "quarantined_events",
     "pipeline_runs",
 )

@@ -97,6 +97,34 @@ def test_a_row_with_several_faults_names_each_but_counts_once() -> None:
     assert (parsed.n_rows, parsed.n_quarantined) == (1, 1)
 
 
+def test_unknown_fields_of_a_row_are_one_fault_however_many_they_are() -> None:
+    few = event(b=1, a=2)
+    many = event(**{f"x{n:05d}": n for n in range(40_000)})
+    content = b"".join(json.dumps(row).encode() + b"\n" for row in (few, many, event(**{"y" * 100_000: 1})))
+
+    found = parse_events(content, KIND, "f", DAY).quarantined
+
+    assert [(fault.row, fault.column) for fault in found] == [(1, "a"), (2, "x00000"), (3, "y" * 80)]
+    assert found[0].reason == "the field is unknown to the schema: and so are 'b'"
+    assert found[1].reason == (
+        "the field is unknown to the schema: and so are 'x00001', 'x00002', 'x00003', 'x00004', 'x00005' "
+        "and 39,994 more"
+    )
+    assert sum(len(fault.payload) + len(fault.reason) for fault in found) < 10_000
+
+
+def test_names_that_a_sender_makes_up_do_not_swell_the_counts() -> None:
+    tally, n_rows = Tally(["visits"]), 5_000
+    content = b"".join(json.dumps(event(**{f"x{n}": 1})).encode() + b"\n" for n in range(n_rows))
+    tally.sorted("visits", "f", DAY, parse_events(content, KIND, "f", DAY))
+
+    shown = tally.violations_by_column()
+
+    assert len(tally.violations) == len(tally.examples) <= 1_001
+    assert len(shown) == 21
+    assert sum(shown.values()) == sum(tally.violations.values()) == n_rows
+
+
 def test_a_last_line_that_is_cut_off_is_named_so() -> None:
     parsed = parse(event(), json.dumps(event(event_id="e2")).encode()[:40], end=b"")
     assert parsed.valid["event_id"].tolist() == ["e1"]

@@ -56,6 +56,20 @@ def test_levels_of_a_categorical_feature_are_groups() -> None:
     assert compare_groups(frame, policy)["group_name"].tolist() == ["north", "south", MISSING]
 
 
+def test_a_level_called_missing_is_another_group_than_those_without_a_value() -> None:
+    policy = FairnessPolicy(attributes=(FairnessAttribute("region", "region"),), min_rows=1)
+    regions = ["missing", "'missing'", None, "missing", "south"]
+    frame = answers({30.0: (5, 1)}).assign(region=pd.Series(regions))
+    found = compare_groups(frame, policy)
+
+    assert dict(zip(found["group_name"], found["n"], strict=True)) == {
+        "''missing''": 1,
+        "'missing'": 2,
+        "south": 1,
+        MISSING: 1,
+    }
+
+
 def test_a_group_below_four_fifths_of_the_best_is_flagged_and_one_at_it_is_not() -> None:
     found = compared(answers({20.0: (100, 21), 30.0: (100, 20), 50.0: (100, 0)}))
 

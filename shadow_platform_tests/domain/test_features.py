@@ -12,7 +12,7 @@ from shadow_platform.domain.features import by_day, null_rates, runs_of_days, vi
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
 SECOND = timedelta(seconds=1)
-FEATURES = (Feature("count", "Count", view="v"), Feature("plan", "Plan", kind="categorical", view="v"))
+FEATURES = (Feature("count", "Count", view="v", low=0, high=90), Feature("plan", "Plan", kind="categorical", view="v"))
 
 
 def rows(*moments: datetime, **changes: Any) -> pd.DataFrame:
@@ -28,6 +28,7 @@ def found(frame: pd.DataFrame) -> list[str]:
 def test_sound_rows_violate_nothing() -> None:
     assert found(rows(START, END - SECOND)) == []
     assert found(rows(START, plan=None, count=None)) == []
+    assert found(rows(START, END - SECOND, count=[0, 90])) == []
     assert found(rows()) == []
 
 
@@ -44,6 +45,8 @@ def test_sound_rows_violate_nothing() -> None:
         (rows(START, event_at=datetime(2024, 1, 1)), "columns ['event_at'] are no TIMESTAMPTZ"),  # noqa: DTZ001 the fault
         (rows(START, user=None), "user is null"),
         (rows(START, count=float("inf")), "count is infinite"),
+        (rows(START, END - SECOND, count=[-2496.0, 1.0]), "count is below 0 in 1 rows"),
+        (rows(START, count=90.5), "count is above 90 in 1 rows"),
     ],
 )
 def test_every_violation_is_named(frame: pd.DataFrame, what: str) -> None:

@@ -59,7 +59,7 @@ def test_a_good_row_is_taken_in_utc() -> None:
         ("event_at", "2024-01-31T23:59:59Z", "lies before the request"),
         ("known_at", "2024-06-01T12:00:01Z", "lies in the future"),
         ("known_at", "2024-02-01T22:59:59Z", "lies before the event or the request"),
-        ("known_at", "2024-03-01T00:00:00Z", "would change what the evaluation as of 2024-03-01T00:00:00+00:00 saw"),
+        ("known_at", "2024-03-01T00:00:00Z", "would change what was judged or trained as of 2024-03-01T00:00:00+00:00"),
     ],
 )
 def test_a_fault_costs_the_row_and_names_column_value_and_what_was_expected(

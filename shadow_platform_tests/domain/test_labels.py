@@ -15,6 +15,7 @@ from shadow_platform_tests.streams import equal_models
 
 T0 = datetime(2013, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+DAY = 24 * HOUR
 
 
 def predictions(hours: list[float]) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def predictions(hours: list[float]) -> pd.DataFrame:
     )
 
 
-def labels(rows: list[tuple[str, float, bool, float]]) -> pd.DataFrame:
+def labels(rows: list[tuple[str, float, bool, float]], source: str = "events") -> pd.DataFrame:
     """Rows of (subject, hour requested, label, hour known)."""
     frame = pd.DataFrame(
         {
@@ -36,6 +37,7 @@ def labels(rows: list[tuple[str, float, bool, float]]) -> pd.DataFrame:
             "label": [row[2] for row in rows],
             "event_at": [T0 + row[3] * HOUR for row in rows],
             "known_at": [T0 + row[3] * HOUR for row in rows],
+            "source": source,
         }
     )
     for column in ("requested_at", "event_at", "known_at"):
@@ -62,8 +64,8 @@ def test_a_request_counts_only_once_its_horizon_has_passed(microseconds: int, n:
 def test_a_corrected_label_replaces_the_first_only_once_it_is_known() -> None:
     rows = labels([("s0", 0, True, 2), ("s0", 0, False, 50)])
 
-    assert latest_labels(rows, T0 + 49 * HOUR)["label"].tolist() == [True]
-    assert latest_labels(rows, T0 + 50 * HOUR)["label"].tolist() == [False]
+    assert latest_labels(rows, T0 + 49 * HOUR, DAY)["label"].tolist() == [True]
+    assert latest_labels(rows, T0 + 50 * HOUR, DAY)["label"].tolist() == [False]
 
 
 def test_a_label_that_is_said_again_stays_known_since_it_was_first_said() -> None:
@@ -71,9 +73,26 @@ def test_a_label_that_is_said_again_stays_known_since_it_was_first_said() -> Non
         [("s0", 0, True, 2), ("s0", 0, True, 50), ("s1", 0, True, 2), ("s1", 0, False, 3), ("s1", 0, True, 9)]
     )
 
-    believed = latest_labels(rows, T0 + 60 * HOUR).set_index("subject_id")
+    believed = latest_labels(rows, T0 + 60 * HOUR, DAY).set_index("subject_id")
 
     assert believed["known_at"].to_dict() == {"s0": T0 + 2 * HOUR, "s1": T0 + 9 * HOUR}
+
+
+@pytest.mark.parametrize(
+    ("imported_hour", "silent_hour", "as_of_hour", "expected"),
+    [(10, 24, 23, True), (10, 24, 24, True), (10, 24, 90, True), (10, 25, 25, False), (30, 24, 29, False)],
+    ids=["before it", "at it", "long after", "events that spoke later", "an import that came later"],
+)
+def test_silence_of_the_events_up_to_the_horizon_corrects_no_import_that_spoke_before(
+    imported_hour: float, silent_hour: float, as_of_hour: float, expected: bool
+) -> None:
+    imported = labels([("s0", 0, True, imported_hour)], "import:chargebacks.csv")
+    rows = pd.concat([labels([("s0", 0, False, silent_hour)]), imported], ignore_index=True)
+
+    assert latest_labels(rows, T0 + as_of_hour * HOUR, DAY)["label"].tolist() == [expected]
+    if as_of_hour >= 24:
+        cohort = matured_cohort(predictions([0]), rows, T0 + as_of_hour * HOUR, DAY)
+        assert cohort["label"].tolist() == [expected]
 
 
 HISTORY = st.lists(
@@ -93,15 +112,15 @@ def test_what_is_believed_at_a_time_depends_on_what_was_known_by_then_alone(
     order.shuffle(arrived)
     early = [row for row in history if row[3] <= hour]
 
-    believed = latest_labels(labels(arrived), T0 + hour * HOUR)
+    believed = latest_labels(labels(arrived), T0 + hour * HOUR, DAY)
 
-    assert believed.to_dict("records") == latest_labels(labels(early), T0 + hour * HOUR).to_dict("records")
+    assert believed.to_dict("records") == latest_labels(labels(early), T0 + hour * HOUR, DAY).to_dict("records")
     last = {row[0]: row[2] for row in sorted(early, key=lambda row: row[3])}
     assert dict(zip(believed["subject_id"], believed["label"], strict=True)) == last
 
 
 def test_events_and_imports_are_one_set_in_which_an_instant_counts_once_and_events_win() -> None:
-    computed = labels([("s0", 0, True, 2), ("s1", 0, True, 2)])
+    computed = labels([("s0", 0, True, 2), ("s1", 0, True, 2)]).drop(columns="source")
     imported = labels([("s0", 0, True, 2), ("s1", 0, False, 2), ("s1", 0, False, 5), ("s2", 0, True, 3)])
 
     found = combine(computed, imported.assign(source="import:x.csv"))

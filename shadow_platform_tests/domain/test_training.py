@@ -24,12 +24,13 @@ from shadow_platform.contracts.errors import BundleError, NotEnoughData, UseCase
 from shadow_platform.contracts.use_case import Feature, ModelSpec, TrainingPolicy
 from shadow_platform.contracts.verdicts import Outcome
 from shadow_platform.domain import training
+from shadow_platform.use_case_kit.models import gradient_boosting
 from shadow_platform_tests.trained import AS_OF, FEATURES, HORIZON, POLICY, make_frame
 
 DAYS = st.integers(0, 10).map(lambda days: timedelta(days=days))
 
 
-def _line(features, n_levels, seed):
+def _line(features, n_levels, seed, /, **parameters):
     codes = [np.arange(n_levels["channel"] + 1, dtype=np.float32)]
     columns = ColumnTransformer(
         [("n", StandardScaler(), [0, 1]), ("c", OneHotEncoder(categories=codes, sparse_output=False), [2])]
@@ -37,11 +38,11 @@ def _line(features, n_levels, seed):
     return make_pipeline(columns, LogisticRegression(random_state=seed))
 
 
-def _trees(features, n_levels, seed):
+def _trees(features, n_levels, seed, /, **parameters):
     return HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=8, random_state=seed)
 
 
-def _coded_trees(features, n_levels, seed):
+def _coded_trees(features, n_levels, seed, /, **parameters):
     return HistGradientBoostingClassifier(max_iter=10, categorical_features=[2], random_state=seed)
 
 
@@ -225,7 +226,7 @@ def test_metrics_agree_with_scikit_learn(seed, threshold):
 def test_reference_scores_of_fit_rows_are_out_of_sample():
     frame = make_frame()
     frame["age"] = np.random.default_rng(0).normal(size=len(frame))
-    memory = ModelSpec("memory", lambda f, n, seed: HistGradientBoostingClassifier(max_iter=100, random_state=seed))
+    memory = ModelSpec("memory", gradient_boosting(max_iter=100, max_leaf_nodes=31, min_samples_leaf=20, l2_regularization=0))
     trained = _train(frame, memory)
     is_fit, is_judged = trained.part == "fit", trained.part == "evaluation"
     labels = frame["label"].to_numpy(bool)

@@ -1,6 +1,7 @@
 """A CSV is judged before anything is written: what it holds, and the first row and column that is wrong."""
 
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,68 @@ def test_the_recording_reaches_from_the_first_request_to_the_last_label(tmp_path
         ),
         ((LATE, row(3, known="2024-01-02")), "row 2, column 'known at': is '2024-01-02'; expected a time after 'at'"),
         ((row(1), LATE, row(1)), "row 3, column 'Order No': is '1'; expected no second row of the same"),
+        (
+            (LATE, row(3, at="2099-01-03T08:00:00Z")),
+            "row 2, column 'at': is '2099-01-03T08:00:00Z'; expected a time that is not in the future: it is 20",
+        ),
+        ((LATE, row(3, known="2099-01-01")), "row 2, column 'known at': is '2099-01-01'; expected a time that is not"),
+        ((LATE, row(3, at="0001-01-01")), "row 2, column 'at': is '0001-01-01'; expected a time such as"),
+        ((LATE, row(3, price="inf")), r"row 2, column 'Price \(EUR\)': is 'inf'; expected a finite number, or nothing"),
+        ((LATE, row(3, price="1e999")), r"row 2, column 'Price \(EUR\)': is '1e999'; expected a finite number"),
+        ((LATE, row(3)[:-9]), "row 2: has 7 values; expected 9"),
+        ((), "holds no row; expected at least one"),
         ((row(1), row(3)), "'late' is False in every row; expected both true and false"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_row_and_column(tmp_path: Path, rows: tuple[str, ...], message: str) -> None:
     with pytest.raises(UseCaseError, match=message):
         judged(tmp_path, *rows)
+
+
+def test_now_may_be_given(tmp_path: Path) -> None:
+    with pytest.raises(UseCaseError, match="not in the future: it is 2024-01-01T12:00:00"):
+        judged(tmp_path, row(1), LATE, now=datetime(2024, 1, 1, 12, tzinfo=UTC))
+
+
+def test_columns_that_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    rows = [f"{line},{number}" for number, line in enumerate((f"{HEADER},price_eur", row(1), LATE))]
+    path.write_text("\n".join([f"{HEADER},price_eur", *rows[1:]]), encoding="utf-8")
+    with pytest.raises(UseCaseError, match=r"'Price \(EUR\)' and 'price_eur' would both be called 'price_eur'; rename"):
+        read_event_table(path, ROLES)
+    table = read_event_table(path, ROLES, leave_out=frozenset({"price_eur"}))
+    assert [column.column for column in table.inputs if column.name == "price_eur"] == ["Price (EUR)"]
+
+
+def as_json(line: str, **more: object) -> str:
+    values = [None if value == "" else value for value in line.split(",")]
+    return json.dumps(dict(zip(HEADER.split(","), values, strict=True)) | more)
+
+
+def test_what_is_no_text_and_no_number_is_no_feature(tmp_path: Path) -> None:
+    path = tmp_path / "orders.jsonl"
+    more = {"bool": True, "list": [1], "object": {"a": 1}, "big": 1e308, "lines": "a\nb", "fits": 10**18}
+    path.write_text("\n".join(as_json(line, **more) for line in (row(1), LATE)), encoding="utf-8")
+    table = read_event_table(path, ROLES)
+    assert table.left_out["bool"] == "holds True, which is no text and no number"
+    assert table.left_out["list"] == "holds [1], which is no text and no number"
+    assert table.left_out["object"] == "holds {'a': 1}, which is no text and no number"
+    assert table.left_out["lines"] == "holds no text of 1 to 256 printable characters"
+    assert {column.name: column.limit for column in table.inputs if column.name in more} == {
+        "big": pytest.approx(1e38),
+        "fits": pytest.approx(1e21),
+    }
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [(["1"], "a text or a number"), ("line\nbreak", "texts of 1 to 256 printable"), ("x" * 257, "texts of 1 to 256")],
+)
+def test_a_subject_that_no_request_can_name_is_refused(tmp_path: Path, subject: object, expected: str) -> None:
+    path = tmp_path / "orders.jsonl"
+    path.write_text("\n".join(as_json(line, **{"Order No": subject}) for line in (row(1), LATE)), encoding="utf-8")
+    with pytest.raises(UseCaseError, match=f"row 1, column 'Order No': is .*; expected {expected}"):
+        read_event_table(path, ROLES)
 
 
 def test_an_unknown_column_is_answered_with_the_known_ones(tmp_path: Path) -> None:
@@ -97,6 +154,8 @@ def test_an_unknown_column_is_answered_with_the_known_ones(tmp_path: Path) -> No
         ("requested_at", "requested_at_value"),
         ("%", "unnamed"),
         ("Ä b", "b"),
+        ("left", "left_value"),
+        ("_asked", "asked"),
     ],
 )
 def test_every_column_gets_a_name_that_python_and_sql_take(column: str, name: str) -> None:

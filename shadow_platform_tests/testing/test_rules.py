@@ -9,8 +9,11 @@ import pytest
 
 from shadow_platform.contracts.errors import RequestError
 from shadow_platform.contracts.use_case import (
+    Choice,
+    ContextField,
     DecisionCosts,
     DemoPlan,
+    Envelope,
     Estimator,
     Exploration,
     FairnessAttribute,
@@ -19,6 +22,8 @@ from shadow_platform.contracts.use_case import (
     FeatureView,
     GatePolicy,
     ModelSpec,
+    Parameter,
+    Range,
     TrainingPolicy,
     UseCase,
 )
@@ -49,6 +54,12 @@ def view_sql(old: str, new: str) -> UseCase:
 def requests_sql(old: str, new: str) -> UseCase:
     assert old in TINY.requests_sql
     return replace(TINY, requests_sql=TINY.requests_sql.replace(old, new))
+
+
+def keyed(field: ContextField, column: str) -> UseCase:
+    """Requests about an event that the field identifies, whose column the SQL gives so."""
+    returned = requests_sql("cart_value, channel", f"{column} AS {field.name}, cart_value, channel")
+    return replace(returned, envelope=Envelope("visit", "The visit", (field,), key=field.name))
 
 
 def label_sql(old: str, new: str) -> UseCase:
@@ -89,8 +100,14 @@ def _another_cart_each_time(_day: date, rows: Rows) -> None:
         row["cart_value"] = float(next(_counter) % 97)
 
 
-def _build_by_luck(features: Sequence[Feature], n_levels: Mapping[str, int], _seed: int) -> Estimator:
-    return TINY.models[1].build(features, n_levels, next(_counter))
+def _build_by_luck(
+    features: Sequence[Feature], n_levels: Mapping[str, int], _seed: int, /, **parameters: Parameter
+) -> Estimator:
+    return TINY.models[1].build(features, n_levels, next(_counter), **parameters)
+
+
+def trees(**changes: Any) -> UseCase:
+    return replace(TINY, models=(TINY.models[0], replace(TINY.models[1], **changes)))
 
 
 LUCKY = (TINY.models[0], ModelSpec("lucky", _build_by_luck, "Another model each time"))
@@ -121,6 +138,11 @@ DECLARED: list[tuple[str, UseCase]] = [
     ("demo_lies_within", replace(TINY, demo=DemoPlan(FIRST_DAY + 20 * DAY, FIRST_DAY + 21 * DAY))),
     ("demo_lies_within", replace(TINY, last_partition=FIRST_DAY + 40 * DAY)),
     ("every_model_is_reproducible", replace(TINY, models=LUCKY)),
+    ("a_search_starts_from", trees(search={"max_depth": Range(4, 9, is_integer=True)})),
+    ("a_search_starts_from", trees(search={"max_features": Choice(("sqrt", "log2"))})),
+    ("a_search_starts_from", trees(iterations="max_iter")),
+    ("both_ends_of_a_search", trees(search={"max_depth": Range(0, 4, is_integer=True)})),
+    ("a_direction_is_declared_of_numbers", replace(TINY, features=(CART, replace(CHANNEL, monotone="increasing")))),
 ]
 SOURCES: list[tuple[str, UseCase]] = [
     ("raw_rows_are_json", source(lambda day, rows: rows.pop("purchases"))),
@@ -138,6 +160,8 @@ QUERIES: list[tuple[str, UseCase]] = [
     ("requests_bring_every_key", requests_sql("cart_value, channel", "cart_value")),
     ("requests_bring_every_key", requests_sql("FROM visits", "FROM (FROM visits UNION ALL FROM visits)")),
     ("requests_bring_every_key", requests_sql("visitor_id, event_at", "'' AS visitor_id, event_at")),
+    ("named_by_the_key", keyed(ContextField("event_id", "Id", "e-1"), "NULL::VARCHAR")),
+    ("named_by_the_key", keyed(ContextField("came_at", "When", "2024-01-15T10:29:58Z", kind="timestamp"), "event_at")),
     ("request_features_lie", features(high=60)),
     ("request_features_lie", requests_sql("cart_value, channel", "NULL::DOUBLE AS cart_value, channel")),
     (

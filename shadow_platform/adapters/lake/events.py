@@ -38,7 +38,8 @@ MEMORY_LIMIT = "500MB"
 RAW_ROW = "_raw_row"
 # DuckDB's own size, by which it shares out a file among threads.
 _ROWS_PER_GROUP = 122_880
-# A key is repeated if it stands on an earlier line, in the file of an earlier day, or in an earlier day of the lake.
+# A key is repeated if it stands on an earlier line, in the file of an earlier day, or in an earlier day of the lake. A
+# day of the lake, whose lines are null, repeats it likewise when an earlier day comes after it.
 # Only keys whose hash occurs twice are compared as they are; the hashes of the days staged bound the memory.
 _REPEATED = """
 WITH staged AS (SELECT hash({key}) AS hash, {key}, {day} AS day, {row} AS line FROM {staged}),
@@ -54,7 +55,7 @@ bearers AS (
     SELECT {key}, day, NULL FROM known WHERE hash IN (FROM suspects)
 )
 FROM (SELECT day, line, row_number() OVER (PARTITION BY {key} ORDER BY day, line) AS nth FROM bearers)
-SELECT day, line WHERE nth > 1 AND line IS NOT NULL
+SELECT day, line WHERE nth > 1
 """
 
 
@@ -76,12 +77,17 @@ class EventBatch:
         folder: folder of the kind's partitions, ``dt=<day>/data.parquet`` each.
         types: columns and DuckDB types of an event.
         key: columns that identify an event.
+
+    Attributes:
+        outrun: other days of the lake with a key of an earlier day of this batch, known once repetitions are removed;
+            they came first, and hold the event a second time until they are made again.
     """
 
     def __init__(self, folder: Path, types: Types, key: Sequence[str], what: str) -> None:
         self._folder, self._key, self._what = folder, [identifier(name) for name in key], what
         self._schema = arrow_schema({**types, RAW_ROW: "BIGINT"})
         self._staged: dict[date, _Staged] = {}
+        self.outrun: tuple[date, ...] = ()
         self._places = ExitStack()
 
     def __enter__(self) -> Self:
@@ -130,6 +136,8 @@ class EventBatch:
             con.execute(f"SET memory_limit = {literal(MEMORY_LIMIT)}")
             con.execute(f"SET temp_directory = {literal(str(self._folder / '.spilled'))}")
             con.execute(f"CREATE TEMP TABLE repeated AS {self._repeated_sql()}")
+            again = con.execute("SELECT DISTINCT day FROM repeated WHERE line IS NULL ORDER BY day").fetchall()
+            self.outrun = tuple(day for (day,) in again)
             for day in sorted(self._staged):
                 query = "SELECT line FROM repeated WHERE day = ? ORDER BY line"
                 lines = np.asarray(con.execute(query, [day]).fetchnumpy()["line"], dtype=np.int64)

@@ -153,6 +153,8 @@ def _read_json_lines(path: Path, subject: str) -> Iterator[Chunk]:
         size, row, columns = path.stat().st_size, 0, list[str]()
         filled = (line for line in file if line.strip())
         while lines := list(islice(filled, CHUNK_ROWS)):
+            if not row:
+                _require_objects(path, lines)
             good: list[dict[str, Any]] = []
             broken: list[QuarantinedLabel] = []
             for line in lines:
@@ -167,6 +169,21 @@ def _read_json_lines(path: Path, subject: str) -> Iterator[Chunk]:
             yield Chunk(pd.DataFrame(values, dtype=object), broken, len(lines), _share(file, size))
 
 
+def _require_objects(path: Path, lines: Sequence[bytes]) -> None:
+    """Raise when a file begins as an array, or none of its first lines is an object of its own (pretty-printed)."""
+    if lines[0].lstrip().startswith(b"[") or not any(_is_object(line) for line in lines):
+        raise LabelFileError(
+            f"{path.name} is not JSON lines (an array or pretty-printed JSON is not); write one object a line"
+        )
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _json_row(line: bytes, row: int, subject: str) -> dict[str, Any] | QuarantinedLabel:
     """One object of known fields, or why it is none."""
     text = line.decode("utf-8", errors="backslashreplace").rstrip("\n")
@@ -175,7 +192,7 @@ def _json_row(line: bytes, row: int, subject: str) -> dict[str, Any] | Quarantin
     except orjson.JSONDecodeError as error:
         return QuarantinedLabel(row, None, f"is not JSON in UTF-8: {error}", text)
     if not isinstance(found, dict):
-        return QuarantinedLabel(row, None, "is no JSON object", text)
+        return QuarantinedLabel(row, None, "is no JSON object; expected one object a line", text)
     if subject in found and "subject_id" not in found:
         found["subject_id"] = found.pop(subject)
     if row > 1 and not found.keys() <= set(ALLOWED):
@@ -188,6 +205,7 @@ def _read_parquet(path: Path, subject: str) -> Iterator[Chunk]:
     try:
         with pq.ParquetFile(path) as file:
             columns, total, row = _columns(path, file.schema_arrow.names, subject), file.metadata.num_rows, 0
+            _require_flat(path, file.schema_arrow)
             for batch in file.iter_batches(CHUNK_ROWS):
                 frame = batch.to_pandas(integer_object_nulls=True)
                 frame.columns = pd.Index(columns)
@@ -200,3 +218,12 @@ def _read_parquet(path: Path, subject: str) -> Iterator[Chunk]:
         raise LabelFileError(
             f"{path.name} is no whole Parquet file: {str(error).splitlines()[0]}; copy or write it anew"
         ) from error
+
+
+def _require_flat(path: Path, schema: pa.Schema) -> None:
+    for field in schema:
+        if pa.types.is_nested(field.type):
+            raise LabelFileError(
+                f"{path.name}: column {field.name!r} holds {field.type}; expected one value a row: text, a number, a "
+                "truth value or a time"
+            )

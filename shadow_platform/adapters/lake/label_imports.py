@@ -10,7 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,15 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from shadow_platform.adapters.lake.label_staging import ACCEPTED, REFUSED, REPORT, STAGED, ImportReport, LabelStaging
-from shadow_platform.adapters.lake.parquet import connection, fetch, files_relation, read_frame
+from shadow_platform.adapters.lake.parquet import (
+    connection,
+    explained,
+    fetch,
+    files_relation,
+    literal,
+    read_frame,
+    replaced_by,
+)
 from shadow_platform.contracts.errors import AlreadyRunning
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.tables import LABELS, QUARANTINED_LABELS
@@ -43,6 +51,13 @@ class LabelImports:
         path = self._folder / import_id / REPORT
         return ImportReport(**json.loads(path.read_bytes())) if path.exists() else None
 
+    def judged_or_imported(self) -> FileLock:
+        """Lock under which labels are either judged or imported, so that no import changes what was just judged.
+
+        Whoever comes second waits, however long: the system frees the lock of a process that died.
+        """
+        return self._lock("judging")
+
     @contextmanager
     def staging(self, import_id: str, file: str, imported_at: datetime) -> Iterator[LabelStaging]:
         """A place for the rows of one file, which vanishes with all in it unless it lands.
@@ -50,8 +65,7 @@ class LabelImports:
         Raises:
             AlreadyRunning: another import for the use case is at work.
         """
-        lock = FileLock(self._layout.locks(f"labels-{self._use_case.name}"))
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock = self._lock("labels")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -80,6 +94,38 @@ class LabelImports:
     def refused(self) -> pd.DataFrame:
         """Every refused row of every import, in the columns of ``quarantined_labels``."""
         return read_frame(self._files(REFUSED), _REFUSED_TYPES)
+
+    def publish_refused(self) -> None:
+        """Replace the partitions of ``quarantined_labels``; DuckDB copies file to file, whatever they hold."""
+        by_day: dict[date, list[Path]] = {}
+        for path in self._files(REFUSED):
+            report = ImportReport(**json.loads((path.parent / REPORT).read_bytes()))
+            if report.n_refused:
+                by_day.setdefault(datetime.fromisoformat(report.imported_at).astimezone(UTC).date(), []).append(path)
+        for day, files in by_day.items():
+            path = self._layout.table(QUARANTINED_LABELS.name, self._use_case.name, day)
+            rows = files_relation(files, _REFUSED_TYPES)
+            with connection() as con, explained(), replaced_by(path) as beside:
+                con.execute(f"COPY ({rows}) TO {literal(str(beside))} (FORMAT parquet, COMPRESSION zstd)")
+
+    def refused_counts(self) -> pd.DataFrame:
+        """``file, column_name`` (``row``: all of it) and ``n`` violations of every import."""
+        return self._ask(
+            "SELECT file, coalesce(column_name, 'row') AS column_name, count(*) AS n FROM refused GROUP BY ALL"
+        )
+
+    def n_refused_rows(self) -> int:
+        """Refused rows of every import."""
+        return int(self._ask("SELECT count(*) AS n FROM (SELECT DISTINCT import_id, row FROM refused)")["n"].iloc[0])
+
+    def _ask(self, query: str) -> pd.DataFrame:
+        with connection() as con:
+            return fetch(con, f"WITH refused AS ({files_relation(self._files(REFUSED), _REFUSED_TYPES)}) {query}")
+
+    def _lock(self, work: str) -> FileLock:
+        path = self._layout.locks(f"{work}-{self._use_case.name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
 
     def _files(self, name: str) -> list[Path]:
         return sorted(path for path in self._folder.glob(f"*/{name}") if not path.parent.name.startswith(STAGED))

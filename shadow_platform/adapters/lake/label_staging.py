@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shadow_platform.adapters.lake.parquet import explained, files_relation, literal, new_database
+from shadow_platform.adapters.lake.parquet import explained, files_relation, fsync, literal, new_database
 from shadow_platform.contracts.records import QuarantinedLabel
 from shadow_platform.contracts.tables import PREDICTIONS
 from shadow_platform.contracts.use_case import UseCase
@@ -125,10 +125,9 @@ class LabelStaging:
     def land(self) -> None:
         """Move the import to its place in one step."""
         for path in (*self._whole.iterdir(), self._whole):
-            handle = os.open(path, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
+            fsync(path)
         os.replace(self._whole, self._folder.parent / self._import_id)
+        fsync(self._folder.parent)
 
     def _load(self, con: duckdb.DuckDBPyConnection) -> None:
         con.execute(

@@ -7,6 +7,7 @@ here: writing the table. Upstream: the log of the serving process and of the sha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
@@ -152,6 +153,35 @@ def read_days(log: LogTable, root: Path, use_case: str, first: date, last: date)
         except duckdb.Error as error:
             raise LakeError(f"log below {root} could not be read: {error}; move the named segment away") from error
     return rows, int(bad[0]) if bad else 0
+
+
+def carried_out(root: Path, use_case: str, first: date, last: date) -> pd.DataFrame:
+    """``subject_id, requested_at, context`` of logged positive decisions of some request days that were not explored.
+
+    Raises:
+        LakeError: a segment cannot be read at all.
+    """
+    segments = tuple((path, path.stat().st_size) for path in _segments(root, PREDICTION_LOG.pattern, first))
+    rows = _carried_out(root, use_case, segments)
+    days = rows["requested_at"].dt.date
+    found: pd.DataFrame = rows[(days >= first) & (days <= last)]
+    return found
+
+
+# Labels of many days are made one after the other, and each asks the same log.
+@lru_cache(maxsize=2)
+def _carried_out(root: Path, use_case: str, segments: tuple[tuple[Path, int], ...]) -> pd.DataFrame:
+    with connection() as con:
+        try:
+            return con.execute(
+                f"""SELECT DISTINCT subject_id, requested_at, coalesce(CAST(context AS VARCHAR), '{{}}') AS context
+                FROM ({_parsed(PREDICTION_LOG, [path for path, _ in segments])})
+                WHERE is_readable AND use_case = $use_case AND prediction AND NOT coalesce(is_explored, false)
+                ORDER BY requested_at, subject_id""",
+                {"use_case": use_case},
+            ).df()
+        except duckdb.Error as error:
+            raise LakeError(f"log below {root} could not be read: {error}; move the named segment away") from error
 
 
 def count_doubled(root: Path, use_case: str, first: date, last: date) -> pd.DataFrame:

@@ -202,9 +202,9 @@ def replaced_by(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}")
     try:
         yield beside
-        _fsync(beside)
+        fsync(beside)
         os.replace(beside, path)
-        _fsync(path.parent)
+        fsync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -239,7 +239,8 @@ def _json_as_text(df: pd.DataFrame, types: Types) -> pd.DataFrame:
     return df.assign(**changed) if changed else df
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the device."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from shadow_platform.adapters.lake import log_tables, raw, warehouse
+from shadow_platform.adapters.lake import frames, log_tables, raw, warehouse
+from shadow_platform.adapters.lake.answers import answers_sql
 from shadow_platform.adapters.lake.events import EventBatch
 from shadow_platform.adapters.lake.label_imports import LabelImports
 from shadow_platform.adapters.lake.parquet import (
@@ -32,6 +33,7 @@ from shadow_platform.adapters.lake.parquet import (
 from shadow_platform.adapters.lake.table_batch import TableBatch
 from shadow_platform.contracts.errors import LakeError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.lineage import FrameRecord
 from shadow_platform.contracts.tables import PREDICTIONS, TABLES, TableSchema
 from shadow_platform.contracts.use_case import EventKind, FeatureView, UseCase
 
@@ -241,12 +243,29 @@ class Lake:
                 warehouse.create_views(con, self.layout, TABLES)
             return fetch(con, query, params)
 
-    def hidden_requests(self, uc: UseCase | str, since: date) -> pd.DataFrame:
-        """``subject_id, requested_at`` of requests whose positive decision was carried out, not explored."""
-        keys = ["subject_id", "requested_at"]
-        answers = self.read_table(PREDICTIONS, uc, since, columns=[*keys, "prediction", "is_explored"])
+    def read_answers(self, uc: UseCase, features: Sequence[str] = (), start: date | None = None) -> pd.DataFrame:
+        """Rows of ``predictions`` from a day on: what answers are judged by, and some features as they were served."""
+        kinds = {feature.name: feature.kind for feature in uc.features if feature.name in features}
+        with connection() as con:
+            return fetch(con, answers_sql(self.files(PREDICTIONS, uc, start), kinds))
+
+    def hidden_requests(self, uc: UseCase | str, since: date, until: date) -> pd.DataFrame:
+        """``subject_id, requested_at, context`` of requests whose positive decision was carried out, not explored.
+
+        Those of days that are in the log alone, or in the table in part, count as well; a few may come twice.
+        """
+        keys, days = ["subject_id", "requested_at", "context"], self.table_days(PREDICTIONS, uc)
+        answers = self.read_table(
+            PREDICTIONS, uc, since, until + timedelta(days=1), [*keys, "prediction", "is_explored"]
+        )
         is_explored = answers["is_explored"].astype("boolean").fillna(False).astype(bool)
-        return answers.loc[answers["prediction"].astype(bool) & ~is_explored, keys]
+        tabled = answers.loc[answers["prediction"].astype(bool) & ~is_explored, keys]
+        complete = set(days[:-1])
+        due = [day for n in range((until - since).days + 1) if (day := since + timedelta(days=n)) not in complete]
+        if not due:
+            return tabled
+        logged = log_tables.carried_out(self.layout.log("predictions", _name(uc)), _name(uc), due[0], due[-1])
+        return pd.concat([tabled, logged], ignore_index=True) if len(tabled) else logged
 
     def label_imports(self, uc: UseCase) -> LabelImports:
         """Labels that were imported from files."""
@@ -271,20 +290,25 @@ class Lake:
         """Surplus records of the raw shadow log up to ``last``: ``day, challenger_version, n_doubled``."""
         return log_tables.count_doubled(self.layout.log("shadow", _name(uc)), _name(uc), day, last or day)
 
-    def write_frame(self, uc: UseCase | str, fingerprint: str, df: pd.DataFrame) -> Path:
-        """Keep the exact frame of a training under its fingerprint; returns its path."""
-        path = self.layout.frame(_name(uc), fingerprint)
-        write_frame(path, df, None, f"frame {fingerprint}")
-        return path
+    def write_frame(self, uc: UseCase | str, frame: pd.DataFrame, record: FrameRecord) -> Path:
+        """Keep the exact frame of a training, and how it came about, under its fingerprint; returns its path."""
+        return frames.write(self.layout, _name(uc), frame, record)
 
     def read_frame(self, uc: UseCase | str, fingerprint: str) -> pd.DataFrame:
         """The frame of a training by its fingerprint; raises ``LakeError`` when there is none."""
-        path = self.layout.frame(_name(uc), fingerprint)
-        if not path.exists():
-            raise LakeError(
-                f"frame {fingerprint!r} of {_name(uc)} does not exist at {path}; materialize training_frame"
-            )
-        return read_frame([path])
+        return frames.read(self.layout, _name(uc), fingerprint)
+
+    def find_frame(self, uc: UseCase | str, prefix: str) -> str:
+        """The one fingerprint of a frame that starts so; raises ``LakeError`` when there is none, or more than one."""
+        return frames.find(self.layout, _name(uc), prefix)
+
+    def frame_record(
+        self, uc: UseCase | str, fingerprint: str, partitions_fingerprint: str | None = None
+    ) -> FrameRecord | None:
+        """How a frame came about: of these partitions, or the first time; ``None`` when nobody recorded it."""
+        found = frames.records(self.layout, _name(uc), fingerprint)
+        wanted = (r for r in found if partitions_fingerprint in {None, r.partitions_fingerprint})
+        return next(wanted, None)
 
     def _merge(self, schema: TableSchema, uc: UseCase | str, day: date, rows: pd.DataFrame) -> None:
         types = _table_types(schema)

@@ -3,6 +3,7 @@
 Upstream: events, feature views. Downstream: the models.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,23 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from shadow_platform.assets.training.sources import (
+    column_lineage,
+    latest_materializations,
+    snapshots,
+    sources_of_frame,
+    summary,
+)
 from shadow_platform.contracts.errors import NotEnoughData
+from shadow_platform.contracts.lineage import FrameRecord, PartitionSnapshot
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain import training
 from shadow_platform.partitions import end_of, moment
 from shadow_platform.resources import PlatformResource
 
 RECENT_FRAMES = 100
+MAX_RETRIES = 3
+RETRY_AFTER_S = 5
 
 
 class FrameConfig(dg.Config):
@@ -52,14 +63,19 @@ def build_training_frame(use_case: UseCase) -> dg.AssetsDefinition:
         fingerprint, and a rolling window is a later ``as_of``.
         """
         as_of = moment(config.as_of) if config.as_of else _end_of_events(platform, use_case)
+        sources = sources_of_frame(platform, use_case, as_of)
+        seen = latest_materializations(context.instance, sources)
         frame, counts = _point_in_time_frame(platform, use_case, as_of)
-        fingerprint = training.frame_fingerprint(frame)
-        path = platform.lake().write_frame(use_case, fingerprint, frame)
-        n_labelled, n_requests = int(frame["label"].notna().sum()), counts["requests"]
-        context.log.info("frame %s: %d of %d requests have a label", fingerprint, n_labelled, n_requests)
+        if latest_materializations(context.instance, sources) != seen:
+            context.log.warning("events or features were made again while they were read; the frame is made again")
+            raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S)
+        record = _record(use_case, frame, counts, as_of, snapshots(context.instance, sources, seen))
+        path = platform.lake().write_frame(use_case, frame, record)
+        context.log.info(
+            "frame %s: %d of %d requests have a label", record.fingerprint, frame["label"].count(), record.n_requests
+        )
         return dg.MaterializeResult(
-            metadata=_frame_metadata(use_case, frame, counts, as_of, fingerprint, path),
-            data_version=dg.DataVersion(fingerprint),
+            metadata=_frame_metadata(use_case, frame, record, path), data_version=dg.DataVersion(record.fingerprint)
         )
 
     return training_frame
@@ -89,15 +105,39 @@ def _point_in_time_frame(
         keys = [entity.join_key for entity in use_case.entities]
         view_values = platform.feature_store(use_case).historical(requests[[*keys, "requested_at"]])
     frame = training.assemble(
-        requests, view_values, labels.believed(as_of), use_case.features, as_of, use_case.label.hidden_by is not None
+        requests,
+        view_values,
+        labels.believed(as_of, use_case.label.horizon),
+        use_case.features,
+        as_of,
+        use_case.label.hidden_by is not None,
     )
     counts = {"requests": len(requests), "imported_labels": labels.n_imported, "censored_labels": labels.n_censored}
     return frame, counts
 
 
-def _frame_metadata(
-    use_case: UseCase, frame: pd.DataFrame, counts: dict[str, int], as_of: datetime, fingerprint: str, path: Path
-) -> dict[str, Any]:
+def _record(
+    use_case: UseCase,
+    frame: pd.DataFrame,
+    counts: dict[str, int],
+    as_of: datetime,
+    partitions: tuple[PartitionSnapshot, ...],
+) -> FrameRecord:
+    return FrameRecord(
+        use_case=use_case.name,
+        fingerprint=training.frame_fingerprint(frame),
+        as_of=as_of,
+        n_rows=len(frame),
+        n_requests=counts["requests"],
+        n_imported_labels=counts["imported_labels"],
+        n_censored_labels=counts["censored_labels"],
+        queries=training.queries_fingerprint(use_case),
+        partitions=partitions,
+        partitions_fingerprint=training.partitions_fingerprint(partitions),
+    )
+
+
+def _frame_metadata(use_case: UseCase, frame: pd.DataFrame, record: FrameRecord, path: Path) -> dict[str, Any]:
     null_rates = frame[list(use_case.feature_names)].isna().mean()
     table = "\n".join(f"| {name} | {rate:.2%} |" for name, rate in null_rates.items())
     return {
@@ -105,23 +145,37 @@ def _frame_metadata(
         "dagster/column_schema": dg.TableSchema(
             columns=[dg.TableColumn(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
         ),
-        "fingerprint": fingerprint,
-        "as_of": as_of.isoformat(),
-        "requests_without_label": counts["requests"] - int(frame["label"].notna().sum()),
-        "imported_labels": counts["imported_labels"],
-        "censored_labels": counts["censored_labels"],
+        "dagster/column_lineage": column_lineage(use_case),
+        "fingerprint": record.fingerprint,
+        "as_of": record.as_of.isoformat(),
+        "requests_without_label": record.n_requests - int(frame["label"].count()),
+        "imported_labels": record.n_imported_labels,
+        "censored_labels": record.n_censored_labels,
         "base_rate": float(frame["label"].mean()) if len(frame) else float("nan"),
         "null_rates": dg.MetadataValue.md(f"| feature | missing |\n|---|---|\n{table}"),
+        "partitions": dg.MetadataValue.md(summary(record.partitions)),
+        "partitions_fingerprint": record.partitions_fingerprint,
         "path": dg.MetadataValue.path(str(path)),
     }
 
 
-def frame_in_force(context: dg.AssetExecutionContext, use_case: UseCase) -> tuple[str, datetime]:
-    """Fingerprint and ``as_of`` of the frame made in this run, else of the latest one."""
+@dataclass(frozen=True, slots=True)
+class FrameInForce:
+    """The frame that a training step takes."""
+
+    fingerprint: str
+    as_of: datetime
+    partitions_fingerprint: str
+
+
+def frame_in_force(context: dg.AssetExecutionContext, use_case: UseCase) -> FrameInForce:
+    """The frame made in this run, else the latest one."""
     key = dg.AssetKey([use_case.name, "training_frame"])
     records = context.instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=RECENT_FRAMES).records
     found = next((record for record in records if record.run_id == context.run.run_id), records[0] if records else None)
     if found is None or found.asset_materialization is None:
         raise NotEnoughData(f"{key.to_user_string()} was never materialized; materialize it first")
-    metadata = found.asset_materialization.metadata
-    return str(metadata["fingerprint"].value), datetime.fromisoformat(str(metadata["as_of"].value))
+    told = {name: str(value.value) for name, value in found.asset_materialization.metadata.items()}
+    return FrameInForce(
+        told["fingerprint"], datetime.fromisoformat(told["as_of"]), told.get("partitions_fingerprint", "")
+    )

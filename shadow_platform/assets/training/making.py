@@ -4,19 +4,19 @@ Belongs here: what the model assets and ``shadow models reproduce`` must do alik
 (``model``), reading events (``frame``). Upstream: the training frame. Downstream: ``model``, the command line.
 """
 
-import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version as package_version
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from shadow_platform.assets.training.judging import Judgement, judge, model_card
 from shadow_platform.contracts.bundle import BundleManifest
+from shadow_platform.contracts.model_card import ModelCard
 from shadow_platform.contracts.use_case import ModelSpec, Parameter, UseCase
 from shadow_platform.contracts.verdicts import ParityReport
 from shadow_platform.domain import training
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 REFERENCE_ROWS = 60_000
 SELFTEST_ROWS = 20
-ENVIRONMENT = ("scikit-learn", "numpy", "scipy", "skl2onnx", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +48,24 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A model that was made, before anyone decided whether it becomes a version."""
+    """A model that was made and judged, before anyone decided whether it becomes a version.
+
+    Attributes:
+        archived_reason: why it must not become one; ``None``: it may.
+        pictures: PNG by name; ``markdown`` shows all of them.
+    """
 
     recipe: Recipe
     frame: pd.DataFrame
     trained: training.Trained
     onnx_bytes: bytes
     manifest: BundleManifest
+    card: ModelCard
+    archived_reason: str | None
     pictures: Mapping[str, bytes]
     markdown: str
 
-    def write(self, bundles: "BundleStore", use_case: UseCase) -> tuple[str, Path]:
+    def write(self, platform: PlatformResource, use_case: UseCase, bundles: "BundleStore") -> tuple[str, Path]:
         """Hash and folder of the bundle."""
         names, part = list(use_case.feature_names), self.trained.part
         rows = training.reference_rows(part, REFERENCE_ROWS, self.recipe.seed)
@@ -69,13 +75,40 @@ class Made:
         judged = self.frame.loc[part == training.EVALUATION, names]
         sample = judged.iloc[np.linspace(0, len(judged) - 1, SELFTEST_ROWS).astype(int)]
         selftest: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in sample.to_dict("records")]
-        return bundles.write(self.manifest, self.onnx_bytes, reference, [*selftest, {}])
+        documents = platform.card_documents(self.card, self.pictures)
+        return bundles.write(self.manifest, self.onnx_bytes, reference, [*selftest, {}], documents)
 
 
 def make(platform: PlatformResource, use_case: UseCase, recipe: Recipe) -> Made:
     """Fit the recipe's family on its frame, export it and judge it."""
+    with platform.one_blas_thread():
+        return _make(platform, use_case, recipe)
+
+
+def _make(platform: PlatformResource, use_case: UseCase, recipe: Recipe) -> Made:
     frame = platform.lake().read_frame(use_case, recipe.frame)
-    trained = training.train(
+    trained = _trained(platform, use_case, recipe, frame)
+    onnx_bytes = platform.export_onnx(trained.estimator, len(trained.inputs))
+    score = partial(platform.bundles().score, onnx_bytes, trained.calibration)
+    parity = training.parity(trained.probabilities, score(trained.matrix), use_case.answer.threshold)
+    judgement = judge(use_case, frame, trained, score, recipe.seed)
+    manifest = _manifest(platform, use_case, recipe, trained, parity)
+    pictures, markdown = _pictures(platform, use_case, recipe, trained, judgement)
+    return Made(
+        recipe=recipe,
+        frame=frame,
+        trained=trained,
+        onnx_bytes=onnx_bytes,
+        manifest=manifest,
+        card=model_card(use_case, recipe.spec, manifest, frame, trained, judgement),
+        archived_reason=training.archived_reason(judgement.quality, parity),
+        pictures=pictures,
+        markdown=markdown,
+    )
+
+
+def _trained(platform: PlatformResource, use_case: UseCase, recipe: Recipe, frame: pd.DataFrame) -> training.Trained:
+    return training.train(
         frame,
         use_case.features,
         recipe.spec,
@@ -85,29 +118,33 @@ def make(platform: PlatformResource, use_case: UseCase, recipe: Recipe) -> Made:
         recipe.as_of,
         recipe.seed,
         platform.bundles().encode,
+        recipe.parameters,
+        use_case.costs,
     )
-    onnx_bytes = platform.export_onnx(trained.estimator, len(trained.inputs))
-    answered = platform.bundles().score(onnx_bytes, trained.calibration, trained.matrix)
-    parity = training.parity(trained.probabilities, answered, use_case.answer.threshold)
-    pictures, markdown = platform.training_plots(
+
+
+def _pictures(
+    platform: PlatformResource, use_case: UseCase, recipe: Recipe, trained: training.Trained, judgement: Judgement
+) -> tuple[dict[str, bytes], str]:
+    labels, probabilities = trained.labels, trained.probabilities
+    return platform.training_plots(
         f"{use_case.name}, {recipe.spec.name}",
-        reliability=training.reliability(trained.labels, trained.probabilities),
-        roc=training.roc(trained.labels, trained.probabilities),
-        labels=trained.labels,
-        probabilities=trained.probabilities,
-    )
-    return Made(
-        recipe=recipe,
-        frame=frame,
-        trained=trained,
-        onnx_bytes=onnx_bytes,
-        manifest=_manifest(use_case, recipe, trained, parity),
-        pictures=pictures,
-        markdown=markdown,
+        labels=labels,
+        probabilities=probabilities,
+        threshold=use_case.answer.threshold,
+        reliability=training.reliability(labels, probabilities, use_case.training.confidence),
+        roc=training.roc(labels, probabilities),
+        precision_recall=training.precision_recall(labels, probabilities),
+        gain=training.gain(labels, probabilities),
+        segments=judgement.segments,
+        importances=judgement.importances,
+        confidence=use_case.training.confidence,
     )
 
 
-def _manifest(use_case: UseCase, recipe: Recipe, trained: training.Trained, parity: ParityReport) -> BundleManifest:
+def _manifest(
+    platform: PlatformResource, use_case: UseCase, recipe: Recipe, trained: training.Trained, parity: ParityReport
+) -> BundleManifest:
     return BundleManifest(
         use_case=use_case.name,
         model_name=recipe.spec.name,
@@ -121,27 +158,15 @@ def _manifest(use_case: UseCase, recipe: Recipe, trained: training.Trained, pari
         n_evaluation=len(trained.labels),
         metrics=trained.metrics,
         parity=parity,
-        fingerprints=_fingerprints(use_case, recipe.spec, recipe.seed, recipe.frame),
+        fingerprints=training.bundle_fingerprints(
+            use_case,
+            recipe.spec,
+            trained.parameters,
+            recipe.seed,
+            data=recipe.frame,
+            code=platform.code(training.SOURCES, recipe.spec.build),
+            environment=platform.environment(trained.estimator),
+        ),
         seed=recipe.seed,
+        parameters=trained.parameters,
     )
-
-
-def _fingerprints(use_case: UseCase, spec: ModelSpec, seed: int, data: str) -> dict[str, str]:
-    views = {view.name: [view.sql, view.ttl, view.lookback] for view in use_case.views}
-    declared = [[feature.name, feature.kind, feature.view] for feature in use_case.features]
-    queries = [use_case.requests_sql, use_case.label.sql, use_case.label.horizon]
-    environment = {name: package_version(name) for name in ENVIRONMENT}
-    return {
-        "data": data,
-        "features": training.fingerprint({"views": views, "features": declared, "queries": queries}),
-        "code": training.fingerprint({"build": _source(spec.build), "training": _source(training)}),
-        "configuration": training.fingerprint({"policy": use_case.training, "model": spec.name, "seed": seed}),
-        "environment": training.fingerprint({**environment, "python": sys.version_info[:3]}),
-    }
-
-
-def _source(value: Any) -> str:
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError):
-        return repr(getattr(value, "__qualname__", type(value)))

@@ -1,28 +1,37 @@
-"""A trained model: fitted, judged, exported, registered, accounted for.
+"""A trained model: searched for if asked, made, registered when it is good enough, accounted for either way.
 
 Upstream: the training frame. Downstream: deployment (aliases are set there, never here), model tables.
 """
 
-import json
-import math
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from shadow_platform.assets.training.accounting import (
+    Account,
+    experiment_row,
+    log_run,
+    metadata_of,
+    metric_rows,
+    provenance_tags,
+    version_row,
+)
 from shadow_platform.assets.training.frame import frame_in_force
 from shadow_platform.assets.training.making import Made, Recipe, make
 from shadow_platform.contracts.ports import RegisteredVersion
-from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_VERSIONS
-from shadow_platform.contracts.use_case import ModelSpec, Role, UseCase
+from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_METRICS, MODEL_VERSIONS
+from shadow_platform.contracts.use_case import ModelSpec, Parameter, Role, UseCase
 from shadow_platform.contracts.verdicts import Outcome
+from shadow_platform.domain import training
 from shadow_platform.resources import PlatformResource
 
 if TYPE_CHECKING:
     from shadow_platform.adapters.tracking import TrainingRun
 
 PARITY_CHECK = "onnx_answers_as_scikit_learn_does"
+QUALITY_CHECK = "the_model_keeps_the_limits_of_its_use_case"
 
 
 class ModelConfig(dg.Config):
@@ -33,11 +42,17 @@ class ModelConfig(dg.Config):
         trigger: bootstrap, drift, performance, schedule or manual. Default: bootstrap before the first deployment,
             manual afterwards.
         seed: of the model. Default: the training policy's.
+        parameters: hyperparameters that differ from the family's own, by name; they are not searched.
+        search_seconds: look for better hyperparameters for so long; 0: do not, unless ``search_trials`` is given.
+        search_trials: end the search after so many trials, whatever time is left.
     """
 
     model: str | None = None
     trigger: str | None = None
     seed: int | None = None
+    parameters: dict[str, Any] = {}
+    search_seconds: float = 0.0
+    search_trials: int | None = None
 
 
 def build_model(use_case: UseCase, role: Role) -> dg.AssetsDefinition:
@@ -51,11 +66,12 @@ def build_model(use_case: UseCase, role: Role) -> dg.AssetsDefinition:
         group_name="training",
         kinds={"scikitlearn", "onnx", "mlflow"},
         owners=[use_case.owner],
-        code_version="1",
+        code_version="2",
         description=(
             f"A trained {role}: bundle, registered version and MLflow run.\n\n"
             "Grain: one model version. Key: version. Not partitioned: every training adds a version, and the same "
-            "training gives the version it already has."
+            "training gives the version it already has. A model that breaks a limit of its use case is archived: it "
+            "stays in MLflow and in model_experiments with the reason, and becomes no version."
         ),
         check_specs=[
             dg.AssetCheckSpec(
@@ -63,7 +79,13 @@ def build_model(use_case: UseCase, role: Role) -> dg.AssetsDefinition:
                 asset=key,
                 blocking=True,
                 description="99.99 % of the evaluation rows within 1e-5, none beyond 1e-3, no decision flipped.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                QUALITY_CHECK,
+                asset=key,
+                blocking=True,
+                description="No limit of the quality policy, and no declared direction of a feature, is shown broken.",
+            ),
         ],
     )
     def model(
@@ -89,113 +111,90 @@ class _Training:
         role: Role,
         config: ModelConfig,
     ) -> None:
-        self.platform, self.use_case, self.spec, self.role = platform, use_case, spec, role
+        self.log, self.platform, self.use_case, self.spec, self.role = context.log, platform, use_case, spec, role
+        self.config = config
         self.seed = use_case.training.seed if config.seed is None else config.seed
         self.trigger = config.trigger or ("manual" if platform.manifest(use_case) else "bootstrap")
-        self.fingerprint, self.as_of = frame_in_force(context, use_case)
+        self.frame = frame_in_force(context, use_case)
 
     def materialize(self, run: "TrainingRun") -> dg.MaterializeResult:
-        """Make the model; register it if its export answers alike; account for it either way."""
-        started = time.perf_counter()
-        recipe = Recipe(self.spec, self.fingerprint, self.as_of, self.seed)
+        """Make the model; register it if nothing speaks against it; account for it either way."""
+        began = time.perf_counter()
+        recipe = Recipe(self.spec, self.frame.fingerprint, self.frame.as_of, self.seed, self._parameters(run))
         made = make(self.platform, self.use_case, recipe)
-        seconds = time.perf_counter() - started
-        self._log(run, made)
-        registered = None
-        if made.manifest.parity.outcome is Outcome.PASS:
-            _, folder = made.write(self.platform.bundles(), self.use_case)
-            tags = {"role": self.role, "trigger": self.trigger, "trained_as_of": self.as_of.isoformat()}
-            registered = self.platform.registry().register(self.use_case.name, folder, run.run_id, tags)
-        else:
-            run.fail()
-        self._account(run, made, registered, seconds)
-        return self._result(run, made, registered)
+        training_s = time.perf_counter() - began
+        tags = {
+            "role": self.role,
+            "trigger": self.trigger,
+            **provenance_tags(made, self.frame.partitions_fingerprint, self.platform.code_state()),
+        }
+        not_kept = log_run(self.platform, run, made, tags)
+        if not_kept:
+            self.log.warning(not_kept)
+        registered = self._registered(run, made, tags)
+        account = Account(made, run.run_id, self.role, self.trigger, datetime.now(UTC), training_s, registered)
+        self._append_rows(account)
+        return dg.MaterializeResult(metadata=metadata_of(account), check_results=_checks(made))
 
-    def _log(self, run: "TrainingRun", made: Made) -> None:
-        manifest = made.manifest
-        run.log_params(
-            {
-                "model": self.spec.name,
-                "role": self.role,
-                "trigger": self.trigger,
-                "seed": self.seed,
-                "trained_as_of": self.as_of.isoformat(),
-                "n_train": manifest.n_train,
-                "n_evaluation": manifest.n_evaluation,
-                **_configuration(made.trained.estimator),
-            }
+    def _parameters(self, run: "TrainingRun") -> dict[str, Parameter]:
+        """Hyperparameters given, and those a search found if one was asked for."""
+        given: dict[str, Parameter] = dict(self.config.parameters)
+        if not self.config.search_seconds and self.config.search_trials is None:
+            return given
+        policy, frame = self.use_case.training, self.platform.lake().read_frame(self.use_case, self.frame.fingerprint)
+        objective = training.Objective(
+            frame,
+            self.use_case.features,
+            self.spec,
+            policy,
+            self.use_case.label.horizon,
+            self.frame.as_of,
+            self.seed,
+            self.platform.bundles().encode,
+            self.use_case.costs,
         )
-        run.log_metrics({**manifest.metrics, "parity_max_abs_diff": manifest.parity.max_abs_diff})
-        run.set_tags({f"fingerprint.{name}": value for name, value in manifest.fingerprints.items()})
-        for name, png in made.pictures.items():
-            run.log_png(name, png)
-        run.log_json("bundle.json", manifest.model_dump(mode="json"))
-        run.log_model(made.trained.estimator)
+        found = self.platform.search_parameters(
+            lambda tried: objective({**tried, **given}),
+            {name: allowed for name, allowed in self.spec.search.items() if name not in given},
+            self.spec.hyperparameters,
+            seed=self.seed,
+            n_trials=self.config.search_trials,
+            timeout_s=self.config.search_seconds or None,
+            progress=self.log.info,
+        )
+        run.log_file("search.csv", found.trials.to_csv(index=False).encode())
+        run.log_metrics({"search_log_loss": found.log_loss, "search_default_log_loss": found.default_log_loss})
+        return {**found.parameters, **given}
 
-    def _account(self, run: "TrainingRun", made: Made, registered: RegisteredVersion | None, seconds: float) -> None:
-        manifest = made.manifest
-        lake, metrics = self.platform.lake(), _json(manifest.metrics)
-        experiment = {
-            "use_case": self.use_case.name,
-            "run_id": run.run_id,
-            "model_name": self.spec.name,
-            "trained_at": datetime.now(UTC),
-            "trained_as_of": self.as_of,
-            "is_registered": registered is not None,
-            "version": registered.version if registered else None,
-            "archived_reason": None if registered else "ONNX model does not answer as the fitted one does",
-            "trigger": self.trigger,
-            "metrics": metrics,
-            "parameters": _json(dict(manifest.parameters)),
-            "fingerprints": _json(manifest.fingerprints),
-            "frame_rows": len(made.frame),
-            "training_s": seconds,
-        }
-        lake.append_rows(MODEL_EXPERIMENTS, self.use_case, [experiment])
-        if registered:
-            version = {
-                "use_case": self.use_case.name,
-                "version": registered.version,
-                "model_name": registered.model_name,
-                "bundle_hash": registered.bundle_hash,
-                "run_id": registered.run_id,
-                "created_at": registered.created_at,
-                "trained_as_of": self.as_of,
-                "metrics": metrics,
-                "parameters": _json(dict(manifest.parameters)),
-                "fingerprints": _json(manifest.fingerprints),
-            }
-            lake.append_rows(MODEL_VERSIONS, self.use_case, [version])
+    def _registered(self, run: "TrainingRun", made: Made, tags: dict[str, str]) -> RegisteredVersion | None:
+        if made.archived_reason is not None:
+            self.log.warning("archived, no version: %s", made.archived_reason)
+            run.fail()
+            return None
+        _, folder = made.write(self.platform, self.use_case, self.platform.bundles())
+        return self.platform.registry().register(self.use_case.name, folder, run.run_id, tags)
 
-    def _result(self, run: "TrainingRun", made: Made, registered: RegisteredVersion | None) -> dg.MaterializeResult:
-        manifest, parity = made.manifest, made.manifest.parity
-        metadata: dict[str, Any] = {
-            "model": self.spec.name,
-            "version": registered.version if registered else "not registered: parity failed",
-            "bundle_hash": registered.bundle_hash if registered else "",
-            "mlflow_run_id": run.run_id,
-            "trained_as_of": self.as_of.isoformat(),
-            "trigger": self.trigger,
-            "frame": self.fingerprint,
-            **manifest.metrics,
-            "plots": dg.MetadataValue.md(made.markdown),
-        }
-        check = dg.AssetCheckResult(
+    def _append_rows(self, account: Account) -> None:
+        lake = self.platform.lake()
+        if account.registered:
+            row = version_row(self.use_case, account.made, account.registered)
+            lake.append_rows(MODEL_VERSIONS, self.use_case, [row])
+        lake.append_rows(MODEL_METRICS, self.use_case, metric_rows(self.use_case, account))
+        lake.append_rows(MODEL_EXPERIMENTS, self.use_case, [experiment_row(self.use_case, account)])
+
+
+def _checks(made: Made) -> list[dg.AssetCheckResult]:
+    parity, broken = made.manifest.parity, [c for c in made.card.quality if c.outcome is Outcome.FAIL]
+    return [
+        dg.AssetCheckResult(
             passed=parity.outcome is Outcome.PASS,
             check_name=PARITY_CHECK,
             metadata=parity.model_dump(mode="json"),
-        )
-        return dg.MaterializeResult(metadata=metadata, check_results=[check])
-
-
-def _configuration(estimator: Any) -> dict[str, Any]:
-    """Plain hyperparameters of the estimator and its parts."""
-    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
-    plain = {name: value for name, value in parameters.items() if isinstance(value, str | int | float | bool)}
-    return {f"estimator.{name}": value for name, value in plain.items()}
-
-
-def _json(value: dict[str, Any]) -> str:
-    """JSON without NaN, which JSON does not know."""
-    is_nan = {name: isinstance(item, float) and math.isnan(item) for name, item in value.items()}
-    return json.dumps({name: None if is_nan[name] else item for name, item in value.items()})
+        ),
+        dg.AssetCheckResult(
+            passed=not broken,
+            check_name=QUALITY_CHECK,
+            description="; ".join(criterion.reason for criterion in broken) or "every limit is kept",
+            metadata={criterion.name: criterion.reason for criterion in made.card.quality},
+        ),
+    ]

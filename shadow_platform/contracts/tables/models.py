@@ -72,7 +72,12 @@ MODEL_METRICS = TableSchema(
         ("segment_level", "VARCHAR", "level of that feature; empty for all rows"),
         ("n", "BIGINT", "evaluation rows of the group"),
         ("n_positive", "BIGINT", "those with a positive label"),
-        ("metric", "VARCHAR", "roc_auc, average_precision, log_loss, brier, f1, calibration_error or base_rate"),
+        (
+            "metric",
+            "VARCHAR",
+            "roc_auc, average_precision, log_loss, log_loss_gain (over the base rate), brier, f1, calibration_error or "
+            "base_rate",
+        ),
         ("value", "DOUBLE", "the metric"),
         ("low", "DOUBLE", "lower end of its interval over days; null where days are too few"),
         ("high", "DOUBLE", "upper end of its interval over days; null where days are too few"),

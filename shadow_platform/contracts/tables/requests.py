@@ -124,7 +124,7 @@ PERFORMANCE_DAILY = TableSchema(
         ("role", "VARCHAR", "champion or challenger"),
         ("n", "BIGINT", "predictions of the day"),
         ("n_labelled", "BIGINT", "of which matured and labelled"),
-        ("n_censored", "BIGINT", "of which matured, and hidden by the decision that was carried out"),
+        ("n_censored", "BIGINT", "of which matured, and hidden: by the decision that was carried out, or by others"),
         ("estimator", "VARCHAR", "all_labels, inverse_propensity, or not_identifiable (then the metrics are null)"),
         ("base_rate", "DOUBLE", "share of positive labels"),
         ("roc_auc", "DOUBLE", "area under the ROC curve; null with one class only"),

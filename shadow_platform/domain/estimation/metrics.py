@@ -31,16 +31,19 @@ class Performance:
     recall: float | None
 
 
-def fit_calibrator(score: Array, label: NDArray[np.bool_]) -> Calibrator:
+def fit_calibrator(score: Array, label: NDArray[np.bool_], weight: Array | None = None) -> Calibrator:
     """Map from score to probability, fitted by isotonic regression on labelled reference rows.
 
-    With fewer than ``MIN_REFERENCE_ROWS`` rows, or one class only, the score itself is taken as the probability.
+    ``weight`` says how many rows each one stands for (default: itself). With fewer than ``MIN_REFERENCE_ROWS`` rows, or
+    one class only, the score itself is taken as the probability.
     """
     if len(score) < MIN_REFERENCE_ROWS or len(np.unique(label)) < 2:
         return lambda values: np.asarray(values, dtype=np.float64)
     from sklearn.isotonic import IsotonicRegression  # takes a second to import, and only calibration needs it
 
-    isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(score, label.astype(np.float64))
+    isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
+        score, label.astype(np.float64), weight
+    )
     return lambda values: np.asarray(isotonic.predict(np.asarray(values, dtype=np.float64)), dtype=np.float64)
 
 

@@ -7,6 +7,7 @@ first accepts, the second accepts with the same values, which a test holds over 
 Belongs here: JSON, types, times. Does not belong here: what values may be (rules). Upstream: lines. Downstream: rules.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ _MICROSECONDS = pa.timestamp("us", "UTC")
 _NANOSECONDS = pa.timestamp("ns", "UTC")
 _WITH_OFFSET = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)$"
 _INT64 = range(-(2**63), 2**63)
+# Of the fields of a row that nobody knows, so many are named besides the first, each by so many characters.
+MAX_NAMES, MAX_NAME = 5, 80
 
 
 def certain_rows(chunk: Chunk, form: RowForm) -> pd.DataFrame | None:
@@ -128,8 +131,15 @@ def _check_fields(objects: dict[int, dict[str, Any]], form: RowForm, faults: Fau
         elif value.keys() != expected:
             for name in sorted(expected - value.keys()):
                 faults.refuse(row, name, "the field is missing")
-            for name in sorted(value.keys() - expected):
-                faults.refuse(row, name, "the field is unknown to the schema")
+            if unknown := sorted(value.keys() - expected):
+                faults.refuse(row, unknown[0][:MAX_NAME], _unknown_fields(unknown[1:]))
+
+
+def _unknown_fields(others: Sequence[str]) -> str:
+    """One reason for all unknown fields of a row: a sender may put any number of them into it."""
+    named = ", ".join(repr(name[:MAX_NAME]) for name in others[:MAX_NAMES])
+    more = f" and {len(others) - MAX_NAMES:,} more" if len(others) > MAX_NAMES else ""
+    return "the field is unknown to the schema" + (f": and so are {named}{more}" if others else "")
 
 
 def _typed(objects: dict[int, dict[str, Any]], form: RowForm, faults: Faults) -> pd.DataFrame:

@@ -14,6 +14,9 @@ from shadow_platform.domain.events.faults import rule_of
 from shadow_platform.domain.events.sorting import SortedRows
 
 MAX_TABLE_ROWS = 20
+# Names of unknown fields are the sender's: beyond so many different violations, new ones are counted as one.
+MAX_DISTINCT = 1_000
+OTHERS = "others"
 
 
 @dataclass(slots=True)
@@ -22,11 +25,12 @@ class Tally:
 
     Attributes:
         rows, valid, quarantined: rows by event kind.
-        violations: by kind, column (``row``: as a whole) and rule.
+        violations: by kind, column (``row``: as a whole; ``others``: see ``MAX_DISTINCT``) and rule.
         examples: first place of each of these, ``file:row``.
         nulls: by ``kind.column``, over rows that passed the schema.
         incomplete: files whose rows do not add up.
         by_day: valid rows and violations.
+        outrun: by kind, days that hold events again which an earlier day of this run holds.
     """
 
     kinds: Sequence[str]
@@ -39,6 +43,7 @@ class Tally:
     passed: Counter[str] = field(default_factory=Counter)
     incomplete: list[str] = field(default_factory=list)
     by_day: dict[date, tuple[int, int]] = field(default_factory=dict)
+    outrun: dict[str, tuple[date, ...]] = field(default_factory=dict)
     unsettled: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -74,6 +79,8 @@ class Tally:
         self.by_day[day] = (n_valid, so_far + len(events))
         for event in events:
             broken = (kind, event.column or "row", rule_of(event.reason))
+            if len(self.violations) >= MAX_DISTINCT and broken not in self.violations:
+                broken = (kind, OTHERS, broken[2])
             self.violations[broken] += 1
             self.examples.setdefault(broken, f"{event.file}:{event.row}")
 
@@ -82,11 +89,13 @@ class Tally:
         return {name: round(n / self.passed[name.split(".")[0]], 6) for name, n in self.nulls.items() if n}
 
     def violations_by_column(self) -> dict[str, int]:
-        """Violations by ``kind.column``."""
+        """Violations by ``kind.column``, of the columns with most; ``others`` are the rest together."""
         counts: Counter[str] = Counter()
         for (kind, column, _), n in self.violations.items():
             counts[f"{kind}.{column}"] += n
-        return dict(counts)
+        shown = dict(counts.most_common(MAX_TABLE_ROWS))
+        n_others = counts.total() - sum(shown.values())
+        return {**shown, OTHERS: n_others} if n_others else shown
 
     def table(self) -> str:
         """Markdown table of what was refused and why, the most frequent first; says so if nothing was."""

@@ -21,6 +21,7 @@ from shadow_platform.domain.gates.quality import judge_quality
 
 NUMBERS = (
     "label",
+    "is_prevented",
     "is_hidden",
     "label_propensity",
     "probability",

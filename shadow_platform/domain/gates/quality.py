@@ -122,11 +122,11 @@ def _matured_labels(pairs: pd.DataFrame, policy: GatePolicy) -> Criterion:
 def _label_coverage(cohort: pd.DataFrame, policy: GatePolicy) -> list[Criterion]:
     if policy.min_label_coverage is None:
         return []
-    visible = cohort[~cohort["is_hidden"]]
-    share = float(visible["label"].notna().mean()) if len(visible) else None
-    meaning = "share of matured requests with a known label"
+    due = cohort[~cohort["is_prevented"]]
+    share = float(due["label"].notna().mean()) if len(due) else None
+    meaning = "share of matured requests with a known label, of those whose outcome no decision of ours prevented"
     limit = policy.min_label_coverage
-    return [held("label_coverage", share, limit, len(visible), policy.min_samples, meaning, at_least=True)]
+    return [held("label_coverage", share, limit, len(due), policy.min_samples, meaning, at_least=True)]
 
 
 def _gain_and_harm(pairs: pd.DataFrame, policy: GatePolicy, basis: str) -> list[Criterion]:

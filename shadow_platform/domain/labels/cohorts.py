@@ -5,8 +5,6 @@ they were made: their labels are complete, whichever sign they have. Upstream: r
 ``shadow_comparisons``. Downstream: ``performance_daily``, ``gate_decision``.
 """
 
-import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -62,26 +60,3 @@ def pair(cohort: pd.DataFrame, comparisons: pd.DataFrame, challenger_version: st
     paired = cohort.merge(records, on="request_id", how="left", validate="many_to_one")
     paired["outcome"] = paired["outcome"].fillna("missing")
     return paired
-
-
-def requests_to_label(spine: pd.DataFrame, answered: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFrame:
-    """The spine and, below it, answered requests in ``[start, end)`` that it does not hold.
-
-    Args:
-        spine: result of the use case's ``requests_sql``.
-        answered: rows of ``predictions``; of a request known from nowhere else only subject and time are known.
-    """
-    within = answered[(answered["requested_at"] >= start) & (answered["requested_at"] < end)]
-    known = pd.MultiIndex.from_frame(spine[LABEL_KEY])
-    others = within.loc[~pd.MultiIndex.from_frame(within[LABEL_KEY]).isin(known), LABEL_KEY].drop_duplicates()
-    if others.empty:
-        return spine
-    return pd.concat([spine, others.astype({"subject_id": spine["subject_id"].dtype})], ignore_index=True)
-
-
-def with_features(cohort: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """The cohort with a column a named feature, as served, from its JSON column ``features``."""
-    if not names:
-        return cohort
-    served = [json.loads(text) for text in cohort["features"]]
-    return cohort.assign(**{name: [features.get(name) for features in served] for name in names})

@@ -32,7 +32,7 @@ class ImportTerms:
     Attributes:
         now: when the import began; labels without ``known_at`` became known then.
         opens_at, closes_at: a label of the use case may become known in ``[opens_at, closes_at)``.
-        evaluated_until: latest time as of which something was judged; a label known by then would change it.
+        evaluated_until: latest time as of which something was judged or trained; a label known by then would change it.
             ``None``: that is wanted.
     """
 
@@ -177,6 +177,6 @@ def _check_known(sorting: _Sorting, known: "pd.Series[Any]", terms: ImportTerms)
         sorting.refuse(
             "known_at",
             at <= terms.evaluated_until,
-            f"{{value}} would change what the evaluation as of {terms.evaluated_until.isoformat()} saw; give the time "
-            "at which it truly became known, or import with --backfill",
+            f"{{value}} would change what was judged or trained as of {terms.evaluated_until.isoformat()}; give the "
+            "time at which it truly became known, or import with --backfill",
         )

@@ -76,8 +76,8 @@ def latest_labels(labels: pd.DataFrame, as_of: datetime, horizon: timedelta) -> 
         horizon: after this long the events' silence is taken for an answer, which corrects no import that spoke before.
     """
     known = labels[labels["known_at"] <= as_of].sort_values(["known_at", "event_at", *LABEL_KEY])
-    known = known[~_is_silence_after_import(known, horizon)]
     if known.duplicated(LABEL_KEY).any():
+        known = known[~_is_silence_after_import(known, horizon)]
         known = known[known["label"] != known.groupby(LABEL_KEY, sort=False)["label"].shift()]
     return known.drop_duplicates(LABEL_KEY, keep="last").reset_index(drop=True)
 

@@ -1,15 +1,99 @@
-"""Fingerprints of what a training was made of.
+"""Fingerprints of what a training was made of: equal fingerprints make equal bundles, byte for byte.
 
+Belongs here: what enters each fingerprint, and the canonical form it is taken of. Does not belong here: reading source
+files, packages and git (``adapters.code_state``; their digests are passed in).
 Upstream: frame, declarations, code. Downstream: bundle, registry, lineage.
+
+Nothing here depends on the clock, on where the platform lies, or on a commit: who trains again from the same frame with
+the same code gets the same bundle, whatever else was committed meanwhile.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from shadow_platform.contracts.errors import UseCaseError
+from shadow_platform.contracts.lineage import PartitionSnapshot
+from shadow_platform.contracts.use_case import ModelSpec, Parameter, UseCase
+
+# Files and folders of the platform that decide which bytes a bundle holds, beside the family's builder.
+SOURCES = (
+    "adapters/bundle",
+    "adapters/model_card.py",
+    "adapters/onnx_export.py",
+    "adapters/templates/model_card.html.jinja",
+    "adapters/templates/page_style.css.jinja",
+    "adapters/training_plots.py",
+    "assets/training/judging.py",
+    "assets/training/making.py",
+    "contracts/bundle.py",
+    "contracts/model_card.py",
+    "domain/fairness.py",
+    "domain/training",
+    "use_case_kit/models.py",
+)
+_ON_THE_CARD = ("name", "title", "description", "owner", "intended_use", "limits")
+
+
+def bundle_fingerprints(
+    use_case: UseCase,
+    spec: ModelSpec,
+    parameters: Mapping[str, Parameter],
+    seed: int,
+    data: str,
+    code: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> dict[str, str]:
+    """What a bundle was made of, by ingredient; a bundle whose hash differs differs in one of them.
+
+    Args:
+        parameters: hyperparameters the model was fitted with, chosen ones included.
+        data: fingerprint of the frame.
+        code: digests of ``SOURCES``, and the description of the family's builder.
+        environment: versions of Python and of the packages that make a model.
+    """
+    declared = {
+        "views": {view.name: view for view in use_case.views},
+        "features": use_case.features,
+        "label": use_case.label,
+        "requests": use_case.requests_sql,
+    }
+    configuration = {
+        "policy": use_case.training,
+        "model": [spec.name, spec.description, spec.iterations],
+        "parameters": parameters,
+        "seed": seed,
+        "threshold": use_case.answer.threshold,
+        "costs": use_case.costs,
+        "quality": use_case.quality,
+        "segments": [use_case.gate.segments, use_case.fairness and use_case.fairness.attributes],
+        "card": {name: getattr(use_case, name) for name in _ON_THE_CARD},
+    }
+    return {
+        "data": data,
+        "features": fingerprint(declared),
+        "code": fingerprint(code),
+        "configuration": fingerprint(configuration),
+        "environment": fingerprint(environment),
+    }
+
+
+def queries_fingerprint(use_case: UseCase) -> str:
+    """Fingerprint of the SQL that makes a frame, and of how far it looks back."""
+    views = {view.name: [view.entity, view.sql, view.ttl, view.lookback] for view in use_case.views}
+    return fingerprint({"views": views, "requests": use_case.requests_sql, "label": use_case.label.sql})
+
+
+def partitions_fingerprint(partitions: Iterable[PartitionSnapshot]) -> str:
+    """Fingerprint of the partitions and their versions, in whatever order, whenever they were made."""
+    told = [part.model_dump(mode="json", exclude={"run_id", "materialized_at"}) for part in partitions]
+    return fingerprint({"partitions": sorted(told, key=lambda part: (part["asset"], part["partition"]))})
 
 
 def frame_fingerprint(frame: pd.DataFrame) -> str:
@@ -30,10 +114,40 @@ def frame_fingerprint(frame: pd.DataFrame) -> str:
 
 
 def fingerprint(value: Mapping[str, Any]) -> str:
-    """SHA-256 over a mapping as canonical JSON; what JSON does not know enters as its text.
+    """SHA-256 over a mapping as canonical JSON: names sorted, sequences in order.
+
+    Raises:
+        UseCaseError: a value in it has no form that is the same in every process.
 
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     True
     """
-    text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+    text = json.dumps(value, sort_keys=True, default=_plain, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON does not know, in a form that is the same in every process."""
+    kind = type(value).__qualname__
+    if isinstance(value, timedelta):
+        return {kind: value.total_seconds()}
+    if isinstance(value, date):
+        return {kind: value.isoformat()}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return {kind: sorted(fingerprint({"item": item}) for item in value)}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return {kind: [str(value.dtype), value.tolist()]}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {kind: {field.name: getattr(value, field.name) for field in fields(value)}}
+    if hasattr(value, "get_params"):
+        return {kind: value.get_params(deep=False)}
+    if hasattr(value, "__dict__"):
+        return {kind: vars(value)}
+    raise UseCaseError(
+        f"{value!r} ({kind}) is part of a model and has no form that is the same in every process; "
+        "use numbers, strings, dataclasses or scikit-learn estimators"
+    )

@@ -3,8 +3,10 @@
 Upstream: the training policy. Downstream: fitting.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +103,42 @@ def time_blocks(is_fit: Labels, labels: Labels, n_blocks: int) -> list[tuple[Lab
         has_both = labels[rows].any() and not labels[rows].all()
         pairs.append((rows if has_both else is_fit, held_out))
     return pairs
+
+
+def forward_blocks(
+    frame: pd.DataFrame, is_fit: Labels, gap: timedelta, shares: Sequence[float]
+) -> list[tuple[Labels, Labels]]:
+    """Pairs ``(rows to fit on, rows to judge)``: consecutive blocks of fit rows, each with what was known before it.
+
+    Args:
+        shares: ascending, in [0, 1]: a block lies between two neighbours, as shares of the fit rows.
+        gap: between the rows to fit on and the block; blocks that it leaves nothing to fit on are left out.
+
+    Raises:
+        NotEnoughData: no block is left.
+    """
+    times, known = frame["requested_at"], frame["known_at"]
+    labels = frame["label"].fillna(False).to_numpy(dtype=bool)
+    rows = np.flatnonzero(is_fit)
+    pairs = []
+    for start, end in pairwise(np.round(np.asarray(shares) * len(rows)).astype(int)):
+        judged = np.zeros(len(frame), dtype=bool)
+        judged[rows[start:end]] = True
+        begins_at = times.iloc[rows[start]]
+        earlier = is_fit & (times < begins_at - gap).to_numpy() & (known <= begins_at).to_numpy(dtype=bool)
+        if all(_teaches(labels[part]) for part in (earlier, judged)):
+            pairs.append((earlier, judged))
+    if not pairs:
+        raise NotEnoughData(
+            f"fit window of {len(rows)} rows has no block of {MIN_ROWS_OF_A_PART} rows with both labels behind as "
+            f"many, with a gap of {gap} between; lengthen the training policy's window, or do without search and "
+            "early stop"
+        )
+    return pairs
+
+
+def _teaches(labels: Labels) -> bool:
+    return len(labels) >= MIN_ROWS_OF_A_PART and bool(labels.any()) and not labels.all()
 
 
 def reference_rows(part: npt.NDArray[np.str_], limit: int, seed: int) -> npt.NDArray[np.int64]:

@@ -34,6 +34,16 @@ USE_CASE = UseCase(
     name="churn",
     title="Customers of a telecom company who are about to cancel",
     description="Will a subscribed customer cancel within 30 days? Asked once a week.",
+    intended_use=(
+        "To choose which customers get an offer to stay this week: a false alarm costs that offer. Not for prices, "
+        "credit or the treatment of complaints, and not as a statement about one person."
+    ),
+    limits=(
+        "The customers are simulated; how good it is here says nothing about a real company.",
+        "An offer that works makes its own prediction wrong: labels then no longer show who would have left.",
+        "The truth takes 30 days, so every number is at least a month old.",
+        "Of a customer of a few days there is hardly any history to judge by.",
+    ),
     owner="team:churn",
     subject="customer_id",
     subject_example="CUST_12345",

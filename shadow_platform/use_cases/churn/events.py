@@ -29,21 +29,29 @@ def _customer() -> dict[str, pa.Column]:
     return {"customer_id": text(description="who it is about")}
 
 
+def _not_before_the_sign_up(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
+    """The schema of events that tell of a subscription, which lie before it in no row."""
+    rule = pa.Check(lambda rows: rows["event_at"] >= rows["signed_up_at"], error="event_at_not_before_signed_up_at")
+    return pa.DataFrameSchema(schema.columns, checks=rule)
+
+
 SUBSCRIPTIONS = EventKind(
     name="subscriptions",
     description="A subscription as it stands: sent at the sign-up, with every monthly bill, and at a move",
-    schema=event_schema(
-        {
-            **_customer(),
-            "change": one_of(CHANGES, "why it was sent"),
-            "signed_up_at": moment("when the customer first subscribed"),
-            "age_band": one_of(AGE_BANDS, "age, years"),
-            "region": one_of(REGIONS, "where the customer lives"),
-            "plan_type": one_of(PLANS, "tariff"),
-            "contract_type": one_of(CONTRACTS, "how long the customer is bound"),
-            "payment_method": text(r"^[a-z_]{1,32}$", "how bills are paid, as the billing system names it"),
-            "acquisition_channel": one_of(CHANNELS, "how the customer was won"),
-        }
+    schema=_not_before_the_sign_up(
+        event_schema(
+            {
+                **_customer(),
+                "change": one_of(CHANGES, "why it was sent"),
+                "signed_up_at": moment("when the customer first subscribed"),
+                "age_band": one_of(AGE_BANDS, "age, years"),
+                "region": one_of(REGIONS, "where the customer lives"),
+                "plan_type": one_of(PLANS, "tariff"),
+                "contract_type": one_of(CONTRACTS, "how long the customer is bound"),
+                "payment_method": text(r"^[a-z_]{1,32}$", "how bills are paid, as the billing system names it"),
+                "acquisition_channel": one_of(CHANNELS, "how the customer was won"),
+            }
+        )
     ),
 )
 CANCELLATIONS = EventKind(

@@ -59,6 +59,17 @@ USE_CASE = UseCase(
     name="credit",
     title="Defaults on consumer loans",
     description="Will the applicant default within 90 days? Asked when an application is received; yes means: reject.",
+    intended_use=(
+        "To propose rejecting an application whose applicant is likely to default within 90 days. Not to set a price "
+        "or a limit, not without a person who may decide otherwise, and not as the reason given to the applicant."
+    ),
+    limits=(
+        "The applicants are simulated; how good it is here says nothing about a real lender.",
+        "It learned from loans that a lender approved. Nobody knows the outcome of those that were rejected, which "
+        "were riskier: for their like it may be too optimistic.",
+        "Age is an input; the rates of approval by age are reported. Whether that is lawful is for its user to judge.",
+        "The truth takes 90 days and training needs a record of more than a year, so it learns of a crisis late.",
+    ),
     owner="team:credit",
     subject="applicant_id",
     subject_example="APP_00123",

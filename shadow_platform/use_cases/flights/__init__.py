@@ -31,6 +31,17 @@ USE_CASE = UseCase(
     name="flights",
     title="Late arrivals of flights from New York City",
     description="Will a flight arrive more than 15 minutes late, or not at all? Asked at its scheduled departure.",
+    intended_use=(
+        "To tell a traveller or a dispatcher, at the scheduled departure, how likely a flight from Newark, Kennedy or "
+        "LaGuardia is to arrive more than 15 minutes late or not at all. Not for safety, crew or air traffic "
+        "decisions, and not for flights from other airports."
+    ),
+    limits=(
+        "It knows one year, 2013, of three airports: airlines, timetables and airports have changed since.",
+        "Delays follow the season and the weather; a model that is not trained anew loses ROC-AUC within months.",
+        "It sees the weather at the departure, not at the destination, and nothing of an air traffic ground stop.",
+        "A cancelled or diverted flight counts as late, without a word of why.",
+    ),
     owner="team:flights",
     subject="flight_id",
     subject_example="2013-01-01-UA1545-EWR-0515",

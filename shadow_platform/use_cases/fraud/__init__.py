@@ -59,6 +59,16 @@ USE_CASE = UseCase(
     name="fraud",
     title="Fraudulent payments",
     description="Will a payment be charged back within 45 days? Asked while it waits to be authorised.",
+    intended_use=(
+        "To allow or block one payment while it waits to be authorised. Not to judge a person, to close an account, or "
+        "to report anybody."
+    ),
+    limits=(
+        "The payments are simulated; how good it is here says nothing about a real bank.",
+        "A blocked payment shows no outcome. Only the share that is let through on purpose tells what blocking does.",
+        "One payment in 200 is fraud: metrics rest on few positives, and precision is low where recall is high.",
+        "A chargeback may take 45 days, so a new pattern of fraud is seen late.",
+    ),
     owner="team:fraud",
     subject="user_id",
     subject_example="user-00042",

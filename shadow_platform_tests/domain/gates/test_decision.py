@@ -11,7 +11,8 @@ from sklearn.metrics import f1_score
 from shadow_platform.contracts.use_case import GatePolicy
 from shadow_platform.contracts.verdicts import Criterion, Decision, GateDecision, Outcome
 from shadow_platform.domain.gates import GateInputs, decide
-from shadow_platform.domain.gates.quality import calibration_error, holm
+from shadow_platform.domain.gates.operation import judge_operation
+from shadow_platform.domain.gates.quality import calibration_error, holm, judge_quality
 from shadow_platform_tests.cohorts import paired_cohort
 from shadow_platform_tests.streams import FOUR_PERCENT, Stream, better_challenger, equal_models
 
@@ -101,17 +102,38 @@ def test_a_stored_decision_reads_back_as_it_was() -> None:
     assert GateDecision.model_validate_json(decision.model_dump_json()) == decision
 
 
-@pytest.mark.parametrize("column", ["label", "probability", "challenger_probability", "requested_at", "outcome"])
+def columns_read(cohort: pd.DataFrame, policy: GatePolicy) -> set[str]:
+    """Columns without which some criterion cannot be judged."""
+    found = set()
+    for column in cohort.columns:
+        try:
+            judge_quality(cohort.drop(columns=column), policy)
+            judge_operation(cohort.drop(columns=column), policy)
+        except (KeyError, AttributeError):
+            found.add(str(column))
+    return found
+
+
+POLICY = GatePolicy(min_f1_improvement_pct=0.1, segments=("segment",))
+COLUMNS_READ = columns_read(better(300), POLICY)
+
+
+@pytest.mark.parametrize("column", sorted(COLUMNS_READ))
 def test_another_cell_of_evidence_is_another_decision(column: str) -> None:
     cohort, other = better(300), better(300)
-    changed: dict[str, object] = {
-        "label": not bool(other["label"].iloc[17]),
-        "requested_at": other["requested_at"].iloc[17] + pd.Timedelta(microseconds=1),
-        "outcome": "failed",
-    }
-    other[column] = [*other[column].iloc[:17], changed.get(column, 0.123), *other[column].iloc[18:]]
+    cell = other[column].iloc[17]
+    changed: object = "failed" if column == "outcome" else 0.123
+    if isinstance(cell, bool | np.bool_):
+        changed = not cell
+    elif isinstance(cell, pd.Timestamp):
+        changed = cell + pd.Timedelta(microseconds=1)
+    other[column] = [*other[column].iloc[:17], changed, *other[column].iloc[18:]]
 
-    assert decide(inputs(cohort)).decision_id != decide(inputs(other)).decision_id
+    assert decide(inputs(cohort, POLICY)).decision_id != decide(inputs(other, POLICY)).decision_id
+
+
+def test_what_decisions_hid_is_among_the_evidence() -> None:
+    assert {"label", "is_prevented", "is_hidden", "label_propensity", "outcome", "requested_at"} <= COLUMNS_READ
 
 
 def test_another_policy_bundle_or_time_is_another_decision() -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from shadow_platform.contracts.use_case import GatePolicy
+from shadow_platform.contracts.use_case import GatePolicy, HiddenBy
 from shadow_platform.contracts.verdicts import Criterion, Outcome
 from shadow_platform.domain.censoring import censor
 from shadow_platform.domain.gates import evidence, judged_pairs
@@ -156,6 +156,19 @@ def test_hidden_labels_do_not_count_as_missing_ones() -> None:
     cohort = hidden(paired_cohort(equal_models(rng, 1, 4_000)), 0.1, rng)
 
     assert criterion(cohort, "label_coverage", GatePolicy()).value == 1.0
+
+
+@pytest.mark.parametrize("hidden_by", [None, "platform", "others"])
+def test_labels_that_no_decision_of_ours_prevented_are_missing_whoever_may_hide_some(hidden_by: HiddenBy) -> None:
+    everything = paired_cohort(equal_models(np.random.default_rng(11), 1, 4_000))
+    negative = everything[~everything["prediction"]].assign(is_explored=False)
+    is_lost = pd.Series(np.arange(len(negative)) % 5 < 3, index=negative.index)
+    cohort = censor(negative.assign(label=negative["label"].mask(is_lost)), hidden_by)
+
+    found = criterion(cohort, "label_coverage", GatePolicy())
+
+    assert found.outcome is Outcome.FAIL
+    assert found.value == pytest.approx(0.4, abs=0.001)
 
 
 def test_a_segment_that_is_harmed_where_labels_are_hidden_is_seen_through_its_explored_requests() -> None:

@@ -170,6 +170,26 @@ def test_a_demographics_row_is_stamped_at_the_end_of_the_day_of_its_latest_subsc
     assert list(rows["region"]) == ["north", "west"]
 
 
+@pytest.mark.parametrize("late", [HOUR, 20 * HOUR, DAY, 9 * DAY])
+def test_an_older_subscription_message_that_comes_late_does_not_undo_a_newer_one(late: pd.Timedelta) -> None:
+    newer = subscription(MIDNIGHT - 12 * HOUR, region="south")
+    older = subscription(MIDNIGHT - 10 * DAY, region="north", received_at=MIDNIGHT - 12 * HOUR + late)
+    rows = rows_of(
+        "customer_demographics", tables(subscriptions=[newer, older]), MIDNIGHT - 30 * DAY, MIDNIGHT + 30 * DAY
+    )
+    assert set(rows["region"]) == {"south"}
+    assert rows["event_at"].max() == (older["received_at"]).ceil("D")
+
+
+@pytest.mark.parametrize(("days_before", "region"), [(39, "south"), (40, "north")])
+def test_a_newer_message_outlives_a_late_one_for_40_days(days_before: int, region: str) -> None:
+    newer = subscription(MIDNIGHT - days_before * DAY, region="south")
+    older = subscription(MIDNIGHT - 80 * DAY, region="north", received_at=MIDNIGHT)
+    for start in (MIDNIGHT - 90 * DAY, MIDNIGHT - INSTANT):
+        rows = rows_of("customer_demographics", tables(subscriptions=[newer, older]), start, MIDNIGHT)
+        assert rows["region"].iloc[-1] == region
+
+
 def test_demographics_never_fall_out_of_their_time_to_live(lived: Tables) -> None:
     rows = rows_of("customer_demographics", lived, lived["subscriptions"]["received_at"].min(), MIDNIGHT)
     apart = rows.sort_values("event_at").groupby("customer_id")["event_at"].diff().max()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shadow_platform.testing.tables import requests_of
+from shadow_platform.testing.tables import labels_of, requests_of
 from shadow_platform_tests.use_cases.credit.loans import (
     CREDIT,
     DAY,
@@ -23,6 +23,7 @@ from shadow_platform_tests.use_cases.credit.loans import (
     tables,
 )
 
+MINUTE = pd.Timedelta(minutes=1)
 BUREAU = [feature.name for feature in CREDIT.view_features("bureau_file")]
 
 
@@ -160,3 +161,32 @@ def test_another_loan_of_the_same_person_is_no_label() -> None:
     }
     known = labels(NOON + 2 * HORIZON, **rows).sort_values("requested_at")
     assert list(known["label"]) == [False, True]
+
+
+def _label_asked_at(*at: pd.Timestamp, **rows: list[Row]) -> list[bool]:
+    requests = pd.DataFrame({"subject_id": PERSON, "requested_at": list(at)}).astype(
+        {"requested_at": "datetime64[us, UTC]"}
+    )
+    return list(labels_of(CREDIT, tables(**rows), requests, NOON + 2 * HORIZON)["label"])
+
+
+@pytest.mark.parametrize(
+    ("offset", "n_labels"),
+    [(DAY, 1), (DAY + INSTANT, 0), (-5 * MINUTE, 1), (-5 * MINUTE - INSTANT, 0)],
+)
+def test_a_request_is_about_an_application_a_day_before_or_five_minutes_after_it(
+    offset: pd.Timedelta, n_labels: int
+) -> None:
+    rows = {"applications": [application()], "decisions": [decision()]}
+    assert len(_label_asked_at(NOON + offset, **rows)) == n_labels
+
+
+@pytest.mark.parametrize(("offset", "is_default"), [(HOUR - INSTANT, True), (3 * HOUR, False)])
+def test_a_request_is_about_the_application_nearest_to_it(offset: pd.Timedelta, is_default: bool) -> None:
+    other = "LOAN_0000002"
+    rows = {
+        "applications": [application(), application(NOON + 2 * HOUR, other)],
+        "decisions": [decision(), decision(loan=other, at=NOON + 3 * HOUR)],
+        "defaults": [default(NOON + 40 * DAY)],
+    }
+    assert _label_asked_at(NOON + offset, **rows) == [is_default]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shadow_platform.contracts.errors import RequestError
+from shadow_platform.contracts.records import PredictionRecord
 from shadow_platform.domain.serving import ModelOutput, RequestContract, build_answer, build_record
 from shadow_platform_tests.use_cases.fraud.payments import FRAUD
 
@@ -27,6 +28,12 @@ def test_the_published_request_is_valid_and_asks_the_store_for_the_rest() -> Non
     assert contract.lookup_keys(request) == {"user_id": "user-00042"}
 
 
+def test_the_log_keeps_which_payment_an_answer_is_about_as_it_was_sent() -> None:
+    context = {name: EVENT[name] for name in ("event_id", "user_id", "event_ts")}
+    assert RequestContract(FRAUD).parse(REQUEST, NOW).context == context
+    assert _record(0.004).context == context
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -42,10 +49,10 @@ def test_what_no_gateway_can_send_is_refused(name: str, value: object) -> None:
         RequestContract(FRAUD).parse({**REQUEST, "event": {**EVENT, name: value}}, NOW)
 
 
-def _answer(probability: float, *, is_explored: bool = False) -> dict[str, Any]:
+def _record(probability: float, *, is_explored: bool = False) -> PredictionRecord:
     contract = RequestContract(FRAUD)
     request = contract.parse(REQUEST, NOW)
-    record = build_record(
+    return build_record(
         FRAUD.name,
         "018d0c1f-6b5e-7c3a-9f60-0d4f3c7b2a11",
         request,
@@ -56,7 +63,10 @@ def _answer(probability: float, *, is_explored: bool = False) -> dict[str, Any]:
         latency_ms=1.5,
         is_explored=is_explored,
     )
-    return build_answer(FRAUD, record)
+
+
+def _answer(probability: float, *, is_explored: bool = False) -> dict[str, Any]:
+    return build_answer(FRAUD, _record(probability, is_explored=is_explored))
 
 
 def test_the_answer_has_the_published_fields() -> None:

@@ -203,9 +203,29 @@ def test_a_second_chargeback_of_a_payment_changes_nothing() -> None:
     assert _label(twice, NOON + HORIZON) == _label(once, NOON + HORIZON) is not None
 
 
-def test_a_request_of_no_recorded_payment_has_no_label() -> None:
+@pytest.mark.parametrize(
+    ("asked", "is_labelled"),
+    [
+        ({"requested_at": NOON + DAY}, True),
+        ({"requested_at": NOON - DAY}, True),
+        ({"requested_at": NOON + DAY + INSTANT}, False),
+        ({"requested_at": NOON - DAY - INSTANT}, False),
+        ({"event_id": payment(NOON, 1)["event_id"]}, False),
+        ({"event_id": None}, False),
+        ({"subject_id": "user-00007"}, False),
+    ],
+)
+def test_a_request_is_about_the_payment_of_its_user_and_id_that_is_recorded_within_a_day(
+    asked: dict[str, Any], is_labelled: bool
+) -> None:
     events = tables([payment(NOON)])
-    known = requests_of(FRAUD, events, NOON, NOON + INSTANT)
-    unknown = pd.DataFrame({"subject_id": ["user-00007"], "requested_at": [NOON]})
-    labels = labels_of(FRAUD, events, pd.concat([known, unknown], ignore_index=True), NOON + 2 * HORIZON)
-    assert list(labels["subject_id"]) == [USER]
+    usual = {"subject_id": USER, "requested_at": NOON, "event_id": payment(NOON)["event_id"]}
+    labels = labels_of(FRAUD, events, pd.DataFrame([usual | asked]), NOON + 2 * HORIZON)
+    assert len(labels) == is_labelled
+
+
+def test_a_payment_that_was_charged_back_before_it_was_asked_about_has_no_label() -> None:
+    paid = payment(NOON)
+    events = tables([paid], [chargeback(paid, NOON + HOUR)])
+    asked = pd.DataFrame({"subject_id": USER, "requested_at": [NOON + HOUR], "event_id": paid["event_id"]})
+    assert labels_of(FRAUD, events, asked, NOON + 2 * HORIZON).empty

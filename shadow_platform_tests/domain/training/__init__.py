@@ -1,0 +1,1 @@
+"""Tests of the training stage, one file a module of ``domain.training``."""

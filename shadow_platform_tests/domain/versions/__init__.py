@@ -1,0 +1,1 @@
+"""Tests of ``domain.versions``: finding, comparing, following back."""
