@@ -1,4 +1,4 @@
-"""Processes forked from a server that has imported every tool of training once: importing them costs more than the work.
+"""Processes forked from a server that imported every tool of training once: importing costs more than the work.
 
 Belongs here: starting one and waiting for it. Does not belong here: what they do. Downstream: tests of kills, races and
 interrupts of trainings and transitions.

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from shadow_platform.cli.options import RowFormat
 from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.contracts.tables import MODEL_VERSIONS
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
@@ -94,8 +95,16 @@ def _feature_store(use_case: str) -> str:
 def _registry(use_case: str) -> str:
     from shadow_platform.adapters.deployment import is_registry_behind
 
-    registry, use_case = PlatformResource().registry(), load_use_case(use_case).name
+    platform, use_case = PlatformResource(), load_use_case(use_case).name
+    registry = platform.registry()
     versions = registry.versions(use_case)
+    told = set(platform.lake().read_table(MODEL_VERSIONS, use_case, columns=["version"])["version"])
+    untold = [known for known in versions if known.version not in told]
+    if untold:
+        names = ", ".join(f"{known.version} (as of {known.tags.get('trained_as_of', '?')})" for known in untold)
+        raise ShadowPlatformError(
+            f"no row of model_versions tells of version {names}: its training died; train again as of the same time"
+        )
     if is_registry_behind(load_settings().layout, use_case):
         raise ShadowPlatformError("aliases still have to follow what serves; run `shadow models reconcile`")
     return f"{len(versions)} versions, champion {registry.alias(use_case, 'champion') or 'not set'}"

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -144,8 +145,13 @@ def metric_rows(use_case: UseCase, account: Account) -> list[dict[str, Any]]:
     ]
 
 
-def metadata_of(account: Account) -> dict[str, Any]:
-    """What the Dagster UI shows of the asset."""
+def metadata_of(use_case: UseCase, account: Account, card: Path | None) -> dict[str, Any]:
+    """What the Dagster UI shows of the asset.
+
+    Args:
+        card: page of the model card, if the model became a version.
+    """
+    names = ["metric", "value", f"{use_case.training.confidence:.0%} from", "to"]
     made, registered = account.made, account.registered
     overall = made.card.segments[0]
     return {
@@ -157,7 +163,7 @@ def metadata_of(account: Account) -> dict[str, Any]:
         "trigger": account.trigger,
         "frame": made.recipe.frame,
         **made.manifest.metrics,
-        "metrics": dg.MetadataValue.md(_table(["metric", "value", "95 % from", "to"], _metric_cells(overall.metrics))),
+        "metrics": dg.MetadataValue.md(_table(names, _metric_cells(overall.metrics))),
         "quality": dg.MetadataValue.md(
             _table(["limit", "outcome", "reason"], [[c.name, c.outcome, c.reason] for c in made.card.quality])
         ),
@@ -166,6 +172,7 @@ def metadata_of(account: Account) -> dict[str, Any]:
             _table(["of", "fingerprint"], [[name, v[:SHOWN_HASH]] for name, v in made.manifest.fingerprints.items()])
         ),
         "plots": dg.MetadataValue.md(made.markdown),
+        **({"card": dg.MetadataValue.path(card)} if card else {}),
     }
 
 

@@ -28,6 +28,12 @@ from shadow_platform.resources import PlatformResource
 RECENT_FRAMES = 100
 MAX_RETRIES = 3
 RETRY_AFTER_S = 5
+KEY_COLUMNS = {
+    "subject_id": "what the request is about",
+    "requested_at": "time of the request (UTC)",
+    "label": "what became true; null where a decision hid it",
+    "known_at": "when the platform could know the label (UTC)",
+}
 
 
 class FrameConfig(dg.Config):
@@ -138,12 +144,15 @@ def _record(
 
 
 def _frame_metadata(use_case: UseCase, frame: pd.DataFrame, record: FrameRecord, path: Path) -> dict[str, Any]:
+    told = KEY_COLUMNS | {feature.name: feature.description for feature in use_case.features}
     null_rates = frame[list(use_case.feature_names)].isna().mean()
     table = "\n".join(f"| {name} | {rate:.2%} |" for name, rate in null_rates.items())
     return {
         "dagster/row_count": len(frame),
         "dagster/column_schema": dg.TableSchema(
-            columns=[dg.TableColumn(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
+            columns=[
+                dg.TableColumn(str(name), _type(dtype), told.get(str(name))) for name, dtype in frame.dtypes.items()
+            ]
         ),
         "dagster/column_lineage": column_lineage(use_case),
         "fingerprint": record.fingerprint,
@@ -157,6 +166,10 @@ def _frame_metadata(use_case: UseCase, frame: pd.DataFrame, record: FrameRecord,
         "partitions_fingerprint": record.partitions_fingerprint,
         "path": dg.MetadataValue.path(str(path)),
     }
+
+
+def _type(dtype: object) -> str:
+    return "string" if str(dtype) == "object" else str(dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,8 @@ class _Training:
         registered = self._registered(run, made, tags)
         account = Account(made, run.run_id, self.role, self.trigger, datetime.now(UTC), training_s, registered)
         self._append_rows(account)
-        return dg.MaterializeResult(metadata=metadata_of(account), check_results=_checks(made))
+        card = self.platform.layout.bundles / registered.bundle_hash / "card.html" if registered else None
+        return dg.MaterializeResult(metadata=metadata_of(self.use_case, account, card), check_results=_checks(made))
 
     def _parameters(self, run: "TrainingRun") -> dict[str, Parameter]:
         """Hyperparameters given, and those a search found if one was asked for."""
