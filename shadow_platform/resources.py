@@ -185,7 +185,7 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 )
         except TransitionConflict as conflict:
             moved = self.transitions(use_case)[-1:]
-            told = [f"; the last change was by {row['actor']} at {row['transitioned_at']}" for row in moved]
+            told = [f"; the last recorded change was by {row['actor']} at {row['transitioned_at']}" for row in moved]
             raise TransitionConflict(f"{conflict}{''.join(told)}") from conflict
         return manifest
 

@@ -291,7 +291,7 @@ def test_asking_for_one_version_or_alias_reads_no_other(home, tmp_path):
     loaded: list[int] = []
 
     def listener(version: SqlModelVersion, _: object) -> None:
-        loaded.append(version.version)
+        loaded.append(int(str(version.version)))
 
     event.listen(SqlModelVersion, "load", listener)
     try:
