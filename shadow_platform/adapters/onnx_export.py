@@ -3,19 +3,26 @@
 Belongs here: the conversion (skl2onnx, for LightGBM with onnxmltools). Does not belong here: whether the result answers
 alike; that is measured on every model (``domain.training.parity``), because a conversion can succeed and be wrong:
 gradient boosting with ``categorical_features`` loses its categorical splits without a word.
+Boosted trees split at doubles between two values of the data. The nearest float32 may be the upper one of them, which
+then goes down the wrong branch (dates as numbers, identifiers, moments in seconds); the next float32 below splits
+float32 values as the double does. skl2onnx knows that of forests only.
 Upstream: training. Downstream: the bundle.
 """
 
 import re
+from copy import deepcopy
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from shadow_platform.contracts.errors import BundleError
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
+
+Floats = npt.NDArray[np.float64]
 
 
 def export_onnx(estimator: Any, n_inputs: int) -> bytes:
@@ -30,11 +37,12 @@ def export_onnx(estimator: Any, n_inputs: int) -> bytes:
     try:
         if type(estimator).__module__.startswith("lightgbm."):
             _register_lightgbm()
+        exported = _with_float32_nodes(estimator)
         model = convert_sklearn(
-            estimator,
+            exported,
             name="model",
             initial_types=[("input", FloatTensorType([None, n_inputs]))],
-            options={id(estimator): {"zipmap": False}},
+            options={id(exported): {"zipmap": False}},
             target_opset=OPSET,
         )
     except Exception as error:  # skl2onnx raises plain and private exceptions alike
@@ -47,6 +55,20 @@ def export_onnx(estimator: Any, n_inputs: int) -> bytes:
     del model.opset_import[:]
     model.opset_import.extend(opsets)
     return bytes(model.SerializeToString())
+
+
+def _with_float32_nodes(estimator: Any) -> Any:
+    """The estimator, or, of histogram gradient boosting, a copy that answers alike on float32 values."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    exported = deepcopy(estimator)
+    trees = getattr(exported, "steps", [("", exported)])[-1][1]  # what a pipeline ends with
+    if not isinstance(trees, HistGradientBoostingClassifier):
+        return estimator
+    for iteration in trees._predictors:
+        for tree in iteration:
+            tree.nodes["num_threshold"] = _floored(tree.nodes["num_threshold"])
+    return exported
 
 
 @cache
@@ -79,20 +101,21 @@ def _convert_lightgbm(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _with_float32_thresholds(booster: Any) -> Any:
-    """A booster that answers alike on float32 values.
-
-    LightGBM splits at doubles next above a value of the data. The nearest float32 may be that value's neighbour, which
-    then goes down the wrong branch; the next float32 below splits float32 values as the double does.
-    """
+    """A booster that answers alike on float32 values."""
     from lightgbm import Booster
 
-    text = re.sub(r"(?m)^threshold=(.+)$", lambda line: f"threshold={_floored(line[1])}", booster.model_to_string())
+    text = re.sub(r"(?m)^threshold=(.+)$", _floored_line, booster.model_to_string())
     # Lengths of the trees are no longer true; without them LightGBM reads tree after tree.
     return Booster(model_str=re.sub(r"(?m)^tree_sizes=.*\n", "", text))
 
 
-def _floored(thresholds: str) -> str:
-    doubles = np.array(thresholds.split(" "), dtype=np.float64)
-    nearest = doubles.astype(np.float32)
-    below = np.where(nearest > doubles, np.nextafter(nearest, np.float32(-np.inf)), nearest)
-    return " ".join(repr(float(value)) for value in below)
+def _floored_line(thresholds: re.Match[str]) -> str:
+    values = _floored(np.array(thresholds[1].split(" "), dtype=np.float64))
+    return "threshold=" + " ".join(repr(float(value)) for value in values)
+
+
+def _floored(thresholds: Floats) -> Floats:
+    """The next float32 at or below each threshold."""
+    nearest = thresholds.astype(np.float32)
+    below = np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    return below.astype(np.float64)
