@@ -1,6 +1,6 @@
 """What a training costs, and how fast its bundle answers next to the scikit-learn model it was made of.
 
-``python -m benchmarks.training [--rows 200000] [--family NAME]``; ``--rows 1000000`` for the figures of
+``python -m benchmarks.training [--rows 200000] [--family NAME] [--many-levels]``; ``--rows 1000000`` for the figures of
 docs/benchmarks.md. Each family is trained in a process of its own, on 20 numbers and 5 categories: fit, calibration,
 out-of-sample scores of all rows, export and parity. Scores are timed in turn, bundle and scikit-learn, row by row and
 by a thousand; the bundle starts from rows as a request brings them, scikit-learn from an encoded matrix.
@@ -29,10 +29,11 @@ from shadow_platform.domain import training
 from shadow_platform.use_case_kit.models import gradient_boosting, lightgbm, logistic_regression, random_forest
 
 FAMILIES = (logistic_regression, gradient_boosting, random_forest, lightgbm)
-N_NUMERIC, LEVELS = 20, (3, 5, 8, 20, 100)
+N_NUMERIC, LEVELS, MANY_LEVELS = 20, (3, 5, 8, 20, 100), 1_000
+# The last one is in the frame only with --many-levels.
 FEATURES = (
     *(Feature(f"n{i:02d}", "A number", unit="1") for i in range(N_NUMERIC)),
-    *(Feature(f"c{i}", "A category", kind="categorical") for i in range(len(LEVELS))),
+    *(Feature(f"c{i}", "A category", kind="categorical") for i in range(len(LEVELS) + 1)),
 )
 AS_OF = datetime(2024, 4, 1, tzinfo=UTC)
 HORIZON = timedelta(days=1)
@@ -41,7 +42,7 @@ THRESHOLD = 0.2
 BATCH, SINGLE_ROUNDS, BATCH_ROUNDS = 1_000, 1_000, 50
 
 
-def frame(n: int) -> pd.DataFrame:
+def frame(n: int, levels: Sequence[int]) -> pd.DataFrame:
     """Labelled requests over 90 days; a tenth of the features matter, 3 % of every one is missing."""
     rng = np.random.default_rng(0)
     moments = pd.to_datetime(AS_OF - POLICY.window) + pd.to_timedelta(np.linspace(0, 90 * 86_400 - 1, n), unit="s")
@@ -51,7 +52,7 @@ def frame(n: int) -> pd.DataFrame:
         values = rng.normal(size=n) if i % 2 else rng.lognormal(3, 1.5, n)
         logits += 0.6 * np.tanh(values / (1 + i)) * (i < 4)
         columns[f"n{i:02d}"] = np.where(rng.random(n) < 0.03, np.nan, values)
-    for i, size in enumerate(LEVELS):
+    for i, size in enumerate(levels):
         places = rng.integers(0, size, n)
         logits += 0.3 * np.sin(places) * (i < 2)
         names = np.array([f"level-{place:03d}" for place in range(size)], dtype=object)
@@ -59,6 +60,11 @@ def frame(n: int) -> pd.DataFrame:
     columns["label"] = rng.random(n) < 1 / (1 + np.exp(-logits))
     columns["known_at"] = columns["requested_at"] + HORIZON
     return pd.DataFrame(columns)
+
+
+def features_of(rows: pd.DataFrame) -> tuple[Feature, ...]:
+    """Features that a frame has."""
+    return tuple(feature for feature in FEATURES if feature.name in rows)
 
 
 def _cpu_s() -> float:
@@ -74,12 +80,13 @@ def measure(name: str, file: Path, results: "multiprocessing.Queue[dict[str, flo
     """Train one family on the frame of a file, and time its answers; puts the figures into the queue."""
     (family,) = (family for family in FAMILIES if family.name == name)
     rows = pd.read_parquet(file)
+    features = features_of(rows)
     before = _peak_gib()
     wall, cpu = time.perf_counter(), _cpu_s()
     spec = ModelSpec(name, family())
-    trained = training.train(rows, FEATURES, spec, POLICY, HORIZON, THRESHOLD, AS_OF, 0, encode_frame)
+    trained = training.train(rows, features, spec, POLICY, HORIZON, THRESHOLD, AS_OF, 0, encode_frame)
     fitted = time.perf_counter()
-    onnx_bytes = export_onnx(trained.estimator, len(FEATURES))
+    onnx_bytes = export_onnx(trained.estimator, len(features))
     answered = OnnxModel(onnx_bytes, trained.calibration).predict(trained.matrix)
     parity = training.parity(trained.probabilities, answered, THRESHOLD)
     figures = {
@@ -98,7 +105,7 @@ def measure(name: str, file: Path, results: "multiprocessing.Queue[dict[str, flo
 
 def _answers(trained: training.Trained, onnx_bytes: bytes, parity: Any, rows: pd.DataFrame) -> dict[str, float]:
     """Median microseconds of an answer, bundle and scikit-learn in turn."""
-    judged = rows[trained.part == training.EVALUATION][[feature.name for feature in FEATURES]].head(BATCH)
+    judged = rows[trained.part == training.EVALUATION][[feature.name for feature in features_of(rows)]].head(BATCH)
     requests: list[dict[str, Any]] = [dict(row) for row in judged.astype(object).to_dict("records")]
     matrix = trained.matrix[: len(requests)]
     with tempfile.TemporaryDirectory() as folder:
@@ -137,12 +144,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--family", choices=[family.name for family in FAMILIES], action="append")
+    parser.add_argument("--many-levels", action="store_true", help=f"one more category, of {MANY_LEVELS:,} levels")
     chosen = parser.parse_args()
+    levels = (*LEVELS, MANY_LEVELS) if chosen.many_levels else LEVELS
     context = multiprocessing.get_context("spawn")
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "frame.parquet"
-        frame(chosen.rows).to_parquet(file, index=False)
+        frame(chosen.rows, levels).to_parquet(file, index=False)
         for name in chosen.family or [family.name for family in FAMILIES]:
             results: multiprocessing.Queue[dict[str, float]] = context.Queue()
             process = context.Process(target=measure, args=(name, file, results))
@@ -151,11 +160,11 @@ def main() -> None:
             if process.exitcode == 0:
                 found[name] = results.get()
                 print(f"{name}: trained in {found[name]['train_s']:.0f} s", flush=True)
-    _print(found, chosen.rows)
+    _print(found, chosen.rows, N_NUMERIC + len(levels))
 
 
-def _print(found: dict[str, dict[str, float]], n: int) -> None:
-    print(f"\n{n:,} rows x {len(FEATURES)}; a process a family; peak with the frame, which it had read")
+def _print(found: dict[str, dict[str, float]], n: int, n_features: int) -> None:
+    print(f"\n{n:,} rows x {n_features}; a process a family; peak with the frame, which it had read")
     heads = ("train s", "export s", "CPU s", "frame GiB", "peak GiB", "ONNX KiB", "ROC-AUC", "parity")
     print(" " * 20 + "".join(f"{head:>10}" for head in heads))
     for name, of in found.items():

@@ -290,7 +290,7 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def card_documents(self, card: ModelCard, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
         """A model card as files of a bundle."""
-        from shadow_platform.adapters.model_card import card_html, card_json
+        from shadow_platform.adapters.pages.card import card_html, card_json
 
         return {"card.json": card_json(card), "card.html": card_html(card, pictures)}
 

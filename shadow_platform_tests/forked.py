@@ -31,7 +31,7 @@ PRELOADED = (
     "shadow_platform.adapters.deployment",
     "shadow_platform.adapters.lake",
     "shadow_platform.adapters.log",
-    "shadow_platform.adapters.model_card",
+    "shadow_platform.adapters.pages.card",
     "shadow_platform.adapters.onnx_export",
     "shadow_platform.adapters.registry",
     "shadow_platform.adapters.tracking",

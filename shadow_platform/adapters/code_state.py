@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -31,11 +32,13 @@ from shadow_platform.contracts.lineage import CodeState
 OWN = "shadow_platform"
 PACKAGES = (
     "jinja2",
+    "kiwisolver",
     "matplotlib",
     "numpy",
     "onnx",
     "onnxruntime",
     "pandas",
+    "pillow",
     "pyarrow",
     "pydantic",
     "scikit-learn",
@@ -175,9 +178,18 @@ def described(value: Any, above: tuple[int, ...] = ()) -> Any:
         return [inner(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): inner(item) for name, item in value.items()}
-    if callable(value) and hasattr(value, "__dict__"):
-        return {"instance": inner(type(value)), "state": inner(vars(value))}
-    return value
+    state = _state(value)
+    return value if state is None else {"instance": inner(type(value)), "state": inner(state)}
+
+
+def _state(value: Any) -> dict[str, Any] | None:
+    """Attributes of an instance whose class decides what it does; ``None`` for plain data.
+
+    Dataclasses may have slots in place of a ``__dict__``.
+    """
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return vars(value) if callable(value) and hasattr(value, "__dict__") else None
 
 
 def _source(function: FunctionType) -> dict[str, str | None]:

@@ -65,7 +65,7 @@ def _with_float32_nodes(estimator: Any) -> Any:
     trees = getattr(exported, "steps", [("", exported)])[-1][1]  # what a pipeline ends with
     if not isinstance(trees, HistGradientBoostingClassifier):
         return estimator
-    for iteration in trees._predictors:
+    for iteration in trees._predictors:  # noqa: SLF001 (scikit-learn tells its trees nowhere else; skl2onnx reads them)
         for tree in iteration:
             tree.nodes["num_threshold"] = _floored(tree.nodes["num_threshold"])
     return exported
@@ -116,6 +116,7 @@ def _floored_line(thresholds: re.Match[str]) -> str:
 
 def _floored(thresholds: Floats) -> Floats:
     """The next float32 at or below each threshold."""
-    nearest = thresholds.astype(np.float32)
-    below = np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    with np.errstate(over="ignore"):  # below infinity lies the largest float32, as it should
+        nearest = thresholds.astype(np.float32)
+        below = np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
     return below.astype(np.float64)

@@ -37,7 +37,8 @@ class SearchResult:
         parameters: the best, by name: those searched only.
         log_loss: theirs, never above ``default_log_loss``, that of the family's own.
         trials: one row a trial: ``trial, outcome (complete or pruned), log_loss`` (of a pruned one over the blocks it
-            saw), ``seconds`` and one column a hyperparameter. The first is the family's own.
+            saw; not finite where that is why it was given up), ``seconds`` and one column a hyperparameter. The first
+            is the family's own.
     """
 
     parameters: dict[str, Parameter]
@@ -60,7 +61,8 @@ def search(
     """Best of the hyperparameters tried; the defaults are tried first, so it is never worse than they are.
 
     The same seed and number of trials give the same result, unless seconds run out first. The defaults are judged
-    whatever they take; of any other trial only the block at work may outlast the budget.
+    whatever they take; of any other trial only the block at work may outlast the budget, and a trial whose last block
+    that was counts.
 
     Args:
         losses: log loss on each block, in time order, of given hyperparameters; their mean is minimized.
@@ -69,7 +71,7 @@ def search(
         clock: seconds that go by.
 
     Raises:
-        UseCaseError: nothing to search, no budget, or a default outside what may be tried.
+        UseCaseError: nothing to search, no budget, a default outside what may be tried, or one that cannot be judged.
     """
     import optuna
 
@@ -83,11 +85,14 @@ def search(
     deadline = clock() + (float("inf") if timeout_s is None else timeout_s)
 
     def judged(trial: optuna.Trial) -> float:
+        last = study.get_trials(deepcopy=False)[0].last_step if trial.number > 0 else None
         found: list[float] = []
         for block, loss in enumerate(losses(_suggested(trial, space))):
             found.append(loss)
             trial.report(float(np.mean(found)), block)
-            if trial.number > 0 and (clock() > deadline or trial.should_prune()):
+            if last is None:
+                _check_default(loss, block)
+            elif not np.isfinite(loss) or (block < last and (clock() > deadline or trial.should_prune())):
                 raise optuna.TrialPruned
         return float(np.mean(found))
 
@@ -107,7 +112,7 @@ def _check(
     timeout_s: float | None,
 ) -> None:
     if not space:
-        raise UseCaseError("model declares nothing to search; expected ModelSpec.search to name hyperparameters")
+        raise UseCaseError("search has no hyperparameters; expected at least one that may be changed; name one")
     if n_trials is None and timeout_s is None:
         raise UseCaseError("search has no end; expected a number of trials, of seconds, or both; give one")
     if n_trials is not None and n_trials < 1:
@@ -118,6 +123,14 @@ def _check(
                 f"hyperparameter {name!r} is searched in {allowed}, but its default is {defaults.get(name)!r}; "
                 "expected a default inside; correct ModelSpec.search or the family's parameters"
             )
+
+
+def _check_default(loss: float, block: int) -> None:
+    if not np.isfinite(loss):
+        raise UseCaseError(
+            f"log loss of the default hyperparameters is {loss} on block {block}; expected a finite number, with which "
+            "others can be compared; correct the family's parameters or the features"
+        )
 
 
 def _holds(allowed: Range | Choice, value: Parameter) -> bool:

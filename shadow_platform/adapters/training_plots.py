@@ -2,11 +2,14 @@
 
 Belongs here: drawing. Does not belong here: computing what is drawn (``domain.training``). Upstream: the training
 assets. Downstream: Dagster metadata, MLflow artifacts, the model card. matplotlib is imported when a picture is drawn.
+Pictures are part of a bundle, so that nobody's own settings of matplotlib may enter them.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,6 +30,7 @@ SCORE_BINS = 40
 MODEL, POSITIVE, GUIDE = "#1f5fa8", "#d1661f", "#888888"
 Corner = Literal["upper left", "upper right", "lower right"]
 PANELS = {"log_loss": "log loss, nats a row", "roc_auc": "ROC-AUC"}
+_SETTINGS = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,20 @@ def training_plots(training: TrainingPictures) -> dict[str, bytes]:
         del drawings["importance"]
     if len(training.segments) < 2:
         del drawings["segments"]
-    return {name: _png(draw(training)) for name, draw in drawings.items()}
+    with _default_settings():
+        return {name: _png(draw(training)) for name, draw in drawings.items()}
+
+
+@contextmanager
+def _default_settings() -> Iterator[None]:
+    """Within it matplotlib draws as it was delivered, whatever a matplotlibrc or the process says.
+
+    Its settings belong to the whole process: of two threads the first to end would take them from the other.
+    """
+    import matplotlib
+
+    with _SETTINGS, matplotlib.rc_context(rc=matplotlib.rcParamsDefault):
+        yield
 
 
 def _reliability(training: TrainingPictures) -> "Figure":

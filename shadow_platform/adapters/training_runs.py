@@ -30,7 +30,7 @@ class TrainingRuns:
         self.tracking_uri = tracking_uri
 
     def record(self, run_id: str) -> RunRecord | None:
-        """The run; ``None`` when it is gone."""
+        """The run; ``None`` when it is gone, or deleted and only not yet swept away."""
         from mlflow.exceptions import MlflowException
 
         with _guard(run_id):
@@ -40,6 +40,8 @@ class TrainingRuns:
                 if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                     return None
                 raise
+        if run.info.lifecycle_stage == "deleted":
+            return None
         return RunRecord(
             run_id=run_id,
             status=run.info.status,

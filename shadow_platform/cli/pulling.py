@@ -54,10 +54,21 @@ def pull_frame(use_case_name: str, named: str, output: Path) -> None:
     versions = Versions(use_case_name)
     wanted = _wanted(versions, named)
     frame = verified_frame(versions.platform, versions.use_case, wanted.fingerprint)
-    frame[PART] = parts_of(frame, wanted.windows)
+    column = _free_name(frame)
+    frame[column] = parts_of(frame, wanted.windows)
     _write(frame, output, writer)
-    counts = ", ".join(f"{n:,} {part}" for part, n in frame[PART].value_counts().items())
-    CONSOLE.print(f"{output}: {len(frame):,} rows of frame {wanted.fingerprint} ({counts})", soft_wrap=True)
+    counts = ", ".join(f"{n:,} {part}" for part, n in frame[column].value_counts().items())
+    CONSOLE.print(
+        f"{output}: {len(frame):,} rows of frame {wanted.fingerprint} (column {column}: {counts})", soft_wrap=True
+    )
+
+
+def _free_name(frame: pd.DataFrame) -> str:
+    """Name of the column of parts: ``part``, with as many underscores as keep it apart from the frame's own."""
+    name = PART
+    while name in frame:
+        name += "_"
+    return name
 
 
 def verified_frame(platform: PlatformResource, use_case: UseCase, fingerprint: str) -> pd.DataFrame:
@@ -74,7 +85,7 @@ def verified_frame(platform: PlatformResource, use_case: UseCase, fingerprint: s
 
 def parts_of(frame: pd.DataFrame, windows: training.Windows) -> "pd.Series[Any]":
     """Part of each row: fit, calibration, evaluation, hidden (it has no label), or gap (it was left out)."""
-    part = training.split(frame, windows, min_rows=0)
+    part = training.parts_of_rows(frame, windows)
     return pd.Series(part, index=frame.index, dtype=object).replace("", GAP)
 
 

@@ -6,7 +6,7 @@ exit code for auditors and continuous integration. Nothing is registered and not
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,20 +66,39 @@ def reproduce_version(use_case_name: str, named: str) -> int:
     version = versions.number(named)
     bundle = versions.platform.bundle(versions.use_case, version)
     recipe = recipe_of(versions.use_case, bundle.manifest)
-    verified_frame(versions.platform, versions.use_case, recipe.frame)
+    frame = verified_frame(versions.platform, versions.use_case, recipe.frame)
+    _require_features(versions, version, frame.columns)
     with CONSOLE.status(f"training version {version} again"), TemporaryDirectory() as folder:
         try:
             made = make(versions.platform, versions.use_case, recipe)
         except TypeError as error:
             raise UseCaseError(
                 f"version {version} cannot be made again: family {recipe.spec.name!r} does not take its parameters "
-                f"{dict(recipe.parameters)} ({error}); check out the code it was trained with: "
-                f"`shadow models show {version}`"
+                f"{dict(recipe.parameters)} ({error}); {_where_its_code_is(versions, version)}"
             ) from error
         digest, _ = made.write(versions.platform, versions.use_case, BundleStore(Path(folder)))
         found = compare(bundle, Bundle.load(Path(folder) / digest))
     _tell(version, found)
     return 0 if found.is_same else 1
+
+
+def _require_features(versions: Versions, version: str, columns: Iterable[str]) -> None:
+    """Raise ``UseCaseError`` naming the features that were declared since the version's frame was made."""
+    missing = [name for name in versions.use_case.feature_names if name not in set(columns)]
+    if missing:
+        raise UseCaseError(
+            f"version {version} cannot be made again: its frame has no column {', '.join(missing)}; the feature was "
+            f"declared since; {_where_its_code_is(versions, version)}"
+        )
+
+
+def _where_its_code_is(versions: Versions, version: str) -> str:
+    tags = versions.summary(version).tags
+    commit = tags.get("git_commit")
+    if commit is None:
+        return "go back to the code it was trained with; no commit of it was recorded"
+    beside = ", and mind that not everything was committed then" if tags.get("git_is_dirty") == "true" else ""
+    return f"check out the code it was trained with: git checkout {commit}{beside}"
 
 
 def recipe_of(use_case: UseCase, manifest: BundleManifest) -> Recipe:

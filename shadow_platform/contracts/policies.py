@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from shadow_platform.contracts.errors import UseCaseError
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingPolicy:
@@ -18,10 +20,13 @@ class TrainingPolicy:
         positive_weight: what a positive row weighs in fitting: ``balanced`` as much in sum as all negative ones,
             ``costs`` its ``DecisionCosts`` over theirs; ``None``: as much as a negative one. Calibration, on rows
             that weigh alike, gives honest probabilities again.
-        early_stop_share: last share of the fit window on which the number of iterations is chosen before the model is
-            fitted on all of it; ``None``: the family's own number.
-        n_resamples: draws of days behind every interval of a metric.
-        confidence: of these intervals.
+        early_stop_share: last share of the fit rows, in (0, 1), on which the number of iterations is chosen before the
+            model is fitted on all of them; a search then leaves that number alone. ``None``: the family's own number.
+        n_resamples: draws of days behind every interval of a metric, at least 1.
+        confidence: of these intervals, in (0, 1).
+
+    Raises:
+        UseCaseError: a value outside its range.
     """
 
     window: timedelta = timedelta(days=60)
@@ -34,6 +39,19 @@ class TrainingPolicy:
     early_stop_share: float | None = None
     n_resamples: int = 200
     confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        share = self.early_stop_share
+        for name, holds, expected in (
+            ("positive_weight", self.positive_weight in ("balanced", "costs", None), "'balanced', 'costs' or None"),
+            ("early_stop_share", share is None or 0 < share < 1, "a share above 0 and below 1, or None"),
+            ("n_resamples", self.n_resamples >= 1, "at least 1"),
+            ("confidence", 0 < self.confidence < 1, "a probability above 0 and below 1"),
+        ):
+            if not holds:
+                raise UseCaseError(
+                    f"TrainingPolicy has {name}={getattr(self, name)!r}; expected {expected}; correct the declaration"
+                )
 
 
 @dataclass(frozen=True, slots=True)

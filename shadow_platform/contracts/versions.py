@@ -2,13 +2,11 @@
 
 Belongs here: the values that commands print and pages show. Does not belong here: how they are found or computed.
 Upstream: registry, bundles, tables. Downstream: ``domain.versions`` makes them; command line and
-``adapters.version_pages`` show them.
+``adapters.pages`` show them.
 """
 
 from datetime import datetime
 from typing import Literal
-
-from pydantic import computed_field
 
 from shadow_platform.contracts.bundle import BundleManifest
 from shadow_platform.contracts.lineage import FrameRecord
@@ -77,17 +75,16 @@ class ServiceRecord(Frozen):
 
 
 class Pair(Frozen):
-    """One fact about both versions; ``None`` where it is not known."""
+    """One fact about both versions; ``None`` where a version has no such fact.
+
+    Attributes:
+        is_same: whether both are equal; ``None`` when that is not known, because it is not recorded of one of them.
+    """
 
     name: str
     a: Scalar
     b: Scalar
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def is_same(self) -> bool:
-        """Whether both are equal."""
-        return self.a == self.b
+    is_same: bool | None
 
 
 class MetricComparison(Frozen):

@@ -115,7 +115,8 @@ def _logistic_regression(
     numeric = [place for place, feature in enumerate(features) if feature.kind == "numeric"]
     coded = [place for place, feature in enumerate(features) if feature.kind == "categorical"]
     codes = [np.arange(n_levels[features[place].name] + 1, dtype=np.float32) for place in coded]
-    indicators = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
+    # Sparse: a thousand levels, as dense columns of a million rows, fill 4 GB.
+    indicators = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=True, dtype=np.float32)
     parts = [("numeric", StandardScaler(), numeric), ("codes", indicators, coded)]
     columns = ColumnTransformer([part for part in parts if part[2]])
     regression = LogisticRegression(C=settings.pop("penalty_c"), max_iter=300, **settings)

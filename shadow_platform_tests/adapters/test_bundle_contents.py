@@ -15,8 +15,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from shadow_platform.adapters.bundle import FILES, Bundle, OnnxModel, bundle_hash, write_bundle
-from shadow_platform.adapters.model_card import card_json
 from shadow_platform.adapters.onnx_export import export_onnx
+from shadow_platform.adapters.pages.card import card_json
 from shadow_platform.contracts.bundle import Calibration
 from shadow_platform.contracts.errors import BundleError
 from shadow_platform_tests.cards import make_card
@@ -119,12 +119,11 @@ def test_a_document_of_another_kind_or_place_is_refused_and_nothing_is_left(tmp_
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.skops", "model.joblib", "hook.py", "data.npy", "card.JSON", "x"])
-@pytest.mark.parametrize("verify", [True, False])
-def test_a_bundle_with_a_file_of_another_kind_is_refused(tmp_path, name, verify):
+def test_a_bundle_with_a_file_of_another_kind_is_refused(tmp_path, name):
     _, folder = make_bundle(tmp_path)
     Poison(tmp_path / "marker").write(folder / name)
     with pytest.raises(BundleError, match=f"holds {name}, expected only plain files ending in .html, .json, .onnx"):
-        Bundle.load(folder, verify=verify)
+        Bundle.load(folder)
     assert not (tmp_path / "marker").exists()
 
 
@@ -188,6 +187,60 @@ def test_a_model_that_was_exchanged_for_such_a_one_is_refused_when_loaded(tmp_pa
     (folder / "model.onnx").write_bytes(_model(nodes=[FOREIGN], **DECLARED))
     with pytest.raises(BundleError, match=r"uses operators of 'com\.microsoft'"):
         Bundle.load(_renamed(folder))
+
+
+MATRIX = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])
+NEGATED = [helper.make_node("Neg", ["x"], ["p"])]
+
+
+def _declared(inputs: Sequence[onnx.ValueInfoProto], nodes: Sequence[onnx.NodeProto], output: Any) -> bytes:
+    graph = helper.make_graph(nodes, "declared", inputs, [helper.make_tensor_value_info("p", *output)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def _summed(*axes: int) -> list[onnx.NodeProto]:
+    return [helper.make_node("ReduceMean", ["x"], ["p"], axes=axes, keepdims=0)]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_declared([MATRIX], NEGATED, (TensorProto.FLOAT, [None, 3])), "as last output p .*expected probabilities"),
+        (_declared([MATRIX], _summed(1), (TensorProto.FLOAT, [None])), "as last output p .*expected probabilities"),
+        (_declared([MATRIX], _summed(0, 1), (TensorProto.FLOAT, [])), "as last output p .*expected probabilities"),
+        (
+            _declared([MATRIX], [helper.make_node("IsNaN", ["x"], ["p"])], (TensorProto.BOOL, [None, 2])),
+            "as last output p tensor.bool.",
+        ),
+        (
+            _declared(
+                [helper.make_tensor_value_info("x", TensorProto.DOUBLE, [None, 2])],
+                NEGATED,
+                (TensorProto.DOUBLE, [None, 2]),
+            ),
+            "as inputs x tensor.double.*expected one float32 matrix",
+        ),
+        (
+            _declared(
+                [MATRIX, helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 3])],
+                [helper.make_node("Add", ["x", "y"], ["p"])],
+                (TensorProto.FLOAT, [None, 2]),
+            ),
+            "as inputs x .*, y .*expected one float32 matrix",
+        ),
+    ],
+    ids=["three columns", "a vector", "a number", "truths", "doubles in", "two inputs"],
+)
+def test_a_model_that_gives_no_probabilities_of_a_matrix_is_refused_when_opened(model, message):
+    with pytest.raises(BundleError, match=message):
+        OnnxModel(model, PLAIN)
+
+
+def test_a_model_whose_columns_are_known_only_when_it_runs_is_accepted():
+    two = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])
+    model = OnnxModel(_declared([two], NEGATED, (TensorProto.FLOAT, [None, None])), PLAIN)
+    assert model.predict(np.full((2, 2), -0.5, np.float32)) == pytest.approx([0.5, 0.5])
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 40, pickle.dumps({"a": 1})], ids=["empty", "zeros", "pickle"])

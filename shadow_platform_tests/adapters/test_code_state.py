@@ -1,10 +1,13 @@
 """What program trains a model is told truly: its sources, its builder's settings, its commit, and no more than that."""
 
+import ast
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,9 +22,20 @@ from shadow_platform.adapters import code_state as module
 from shadow_platform.adapters.code_state import code_state, described, environment, source_digest
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.domain.training import SOURCES, fingerprint
+from shadow_platform.use_case_kit import models as kit
 from shadow_platform.use_cases import load_use_case
 
 PRODUCTS = ("flights", "churn", "fraud", "credit")
+OwnFamily: Any = kit.Family  # of whatever makes its models here
+ROOT = Path(module.__file__).parents[1]
+# What the sources import and what decides no byte of a bundle that another fingerprint does not tell already.
+NO_SOURCES = {
+    "contracts/errors.py": "what is raised is not in a bundle",
+    "contracts/lineage.py": "records of frames lie beside them",
+    "contracts/use_case.py": "its values are in the fingerprints of features and configuration, defaults included",
+    "domain/__init__.py": "a package without code",
+    "resources.py": "opens adapters; those that make a bundle are sources themselves",
+}
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -101,6 +115,38 @@ def test_every_source_that_decides_a_bundle_is_there() -> None:
     assert len(set(digests)) == len(SOURCES)
 
 
+def test_what_the_sources_import_is_a_source_or_known_to_decide_nothing() -> None:
+    files = [path for source in SOURCES for path in (ROOT / source, *(ROOT / source).rglob("*"))]
+    imported = {path for file in files if file.suffix == ".py" for path in _own_imports(file)}
+
+    assert {path for path in imported if not _is_told(path)} == NO_SOURCES.keys()
+
+
+def _own_imports(file: Path) -> Iterator[str]:
+    """Files of the platform that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.module, "a relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.startswith("shadow_platform.") and (spec := _spec(name)) is not None:
+                yield str(Path(spec).relative_to(ROOT))
+
+
+def _spec(name: str) -> str | None:
+    """File of a module; none for what is not a module but a name in one."""
+    try:
+        found = find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return found.origin if found else None
+
+
+def _is_told(path: str) -> bool:
+    return any(path == source or path.startswith(f"{source}/") for source in SOURCES)
+
+
 def test_a_source_that_is_gone_is_an_error_not_an_empty_text() -> None:
     with pytest.raises(ShadowPlatformError, match=r"adapters/gone.py is no file or folder of package shadow_platform"):
         source_digest("adapters/gone.py")
@@ -146,6 +192,16 @@ class Family:
         return self.penalty
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A builder as a dataclass, which has no ``__dict__``."""
+
+    penalty: Any
+
+    def __call__(self) -> Any:
+        return self.penalty
+
+
 def _told(build: Any) -> str:
     return fingerprint({"build": described(build)})
 
@@ -160,6 +216,11 @@ WAYS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "lambda": lambda value: lambda: value,
         "default": lambda value: lambda kept=value: kept,
         "object": Family,
+        "dataclass": Declared,
+        "function in a dataclass": lambda value: Declared(make(value)),
+        "dataclass in a closure": lambda value: make(Declared(make(value))),
+        "own family": lambda value: OwnFamily("own", make(value), {"positive_weight": 1.0})(),
+        "parameter of an own family": lambda value: OwnFamily("own", make, {"depth": 1})(depth=value),
         "method": lambda value: Family(value).build,
         "mapping": lambda value: make({"penalty": value}),
         "estimator": lambda value: make(LogisticRegression(C=value)),
@@ -179,6 +240,28 @@ def test_lambdas_of_one_line_are_told_apart() -> None:
     first, second = (lambda: 1), (lambda: 2)
 
     assert _told(first) != _told(second)
+
+
+def _first_make(*_: Any) -> Any:
+    return LogisticRegression()
+
+
+def _second_make(*_: Any) -> Any:
+    return LogisticRegression(C=2)
+
+
+def test_families_are_told_apart_by_what_makes_their_models() -> None:
+    first, second = (kit.Family("own", build, {"positive_weight": 1.0})() for build in (_first_make, _second_make))
+
+    assert _told(first) != _told(second)
+    assert "source" in described(first)["state"]["family"]["state"]["make"]
+
+
+def test_a_family_is_told_by_the_source_of_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _told(Declared(1))
+    monkeypatch.setattr(module, "_module_digest", lambda name: f"changed {name}")
+
+    assert _told(Declared(1)) != before
 
 
 def test_a_function_nobody_keeps_the_source_of_is_told_by_what_it_does() -> None:
@@ -211,4 +294,5 @@ def test_the_environment_names_what_made_the_model_and_not_what_else_is_installe
     boosted = environment(Pipeline([("model", lightgbm.LGBMClassifier())]))
 
     assert {"python", "machine", "numpy", "scikit-learn", "skl2onnx", "onnxruntime", "pyarrow"} <= linear.keys()
+    assert {"matplotlib", "pillow", "kiwisolver", "jinja2"} <= linear.keys(), "what draws the pictures on the card"
     assert boosted.keys() - linear.keys() == {"lightgbm", "onnxmltools"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadow_platform.adapters.model_card import METRICS, card_html, card_json
+from shadow_platform.adapters.pages.card import METRICS, card_html, card_json
 from shadow_platform.contracts.model_card import MetricEstimate, ModelCard
 from shadow_platform.domain import training
 from shadow_platform_tests.cards import AUC, make_card
@@ -65,6 +65,17 @@ def test_every_number_and_word_survives_json(value, low, word, seed, is_on):
     card = make_card(segments=(overall,), title=word, parameters={"a": seed, "b": is_on, "c": word})
 
     assert card_json(ModelCard.model_validate_json(card_json(card))) == card_json(card)
+
+
+def test_what_is_not_finite_stays_so_in_json_that_every_program_reads():
+    parity = make_card().parity.model_copy(update={"max_abs_diff": float("inf")})
+    content = card_json(make_card(parity=parity))
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"JSON has no {constant}")
+
+    assert json.loads(content, parse_constant=refuse)["parity"]["max_abs_diff"] == "inf"
+    assert ModelCard.model_validate_json(content).parity.max_abs_diff == float("inf")
 
 
 def test_the_same_card_gives_the_same_page():

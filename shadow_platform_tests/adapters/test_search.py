@@ -70,6 +70,35 @@ def test_search_ends_with_its_seconds_and_gives_up_the_trial_at_work():
     assert now[0] == 8.0  # three blocks of the defaults, one of the trial that outlasted the budget
 
 
+def test_trial_that_is_wholly_judged_counts_although_its_last_block_outlasted_the_budget():
+    now = [0.0]
+
+    def slow(parameters):
+        for loss in bowl(parameters if now[0] < 6.0 else {"rate": 0.1, "leaves": 30, "kind": "b"}):
+            now[0] += 2.0
+            yield loss
+
+    found = search(slow, SPACE, DEFAULTS, seed=0, n_trials=2, timeout_s=11.0, clock=lambda: now[0])
+    assert now[0] == 12.0
+    assert found.trials["outcome"].tolist() == ["complete", "complete"]
+    assert found.log_loss == pytest.approx(0.1)
+    assert found.parameters == {name: found.trials.loc[1, name] for name in SPACE}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("block", [0, 2])
+def test_default_that_cannot_be_judged_is_refused_and_another_trial_that_cannot_is_given_up(bad, block):
+    def losses(parameters, spoiled):
+        for place, loss in enumerate(bowl(parameters)):
+            yield bad if spoiled and place == block else loss
+
+    with pytest.raises(UseCaseError, match=rf"default hyperparameters is {bad} on block {block}; expected a finite"):
+        search(lambda tried: losses(tried, spoiled=True), SPACE, DEFAULTS, seed=0, n_trials=3)
+    found = search(lambda tried: losses(tried, spoiled=tried["leaves"] != 8), SPACE, DEFAULTS, seed=0, n_trials=4)
+    assert found.trials["outcome"].tolist() == ["complete", "pruned", "pruned", "pruned"]
+    assert found.log_loss == found.default_log_loss
+
+
 def test_hopeless_trials_are_given_up_before_their_last_block():
     blocks = []
 
@@ -95,7 +124,7 @@ def test_progress_of_each_trial_is_told():
 @pytest.mark.parametrize(
     ("space", "defaults", "budget", "message"),
     [
-        ({}, DEFAULTS, {"n_trials": 2}, "declares nothing to search"),
+        ({}, DEFAULTS, {"n_trials": 2}, "search has no hyperparameters; expected at least one"),
         (SPACE, DEFAULTS, {}, "search has no end"),
         (SPACE, DEFAULTS, {"n_trials": 0}, "search has 0 trials; expected at least 1"),
         (SPACE, {"rate": 0.5, "kind": "a"}, {"n_trials": 2}, r"'leaves' .* its default is None"),

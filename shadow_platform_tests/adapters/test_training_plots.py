@@ -1,7 +1,11 @@
 """Guarantees of the pictures of a training: all of them, alike in bytes for alike trainings, whatever the rows hold."""
 
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +69,38 @@ def test_same_training_gives_the_same_bytes_without_time_or_program():
     first = training_plots(_pictures(labels, p, day, levels, _importances(3)))
     assert training_plots(_pictures(labels, p, day, levels, _importances(3))) == first
     assert not any(chunk in png for png in first.values() for chunk in (b"tEXt", b"tIME", b"zTXt", b"iTXt"))
+
+
+# As a matplotlibrc, a style or a notebook would have set them.
+SETTINGS_OF_A_PERSON: Any = {
+    "lines.linewidth": 5,
+    "savefig.dpi": 200,
+    "font.size": 17,
+    "axes.facecolor": "pink",
+    "legend.loc": "center",
+}
+
+
+def test_settings_of_whoever_draws_enter_no_picture_and_are_as_they_were_afterwards():
+    labels, p, day = _judged()
+    as_delivered = training_plots(_pictures(labels, p, day))
+    with matplotlib.rc_context(SETTINGS_OF_A_PERSON):
+        assert training_plots(_pictures(labels, p, day)) == as_delivered
+        assert {name: matplotlib.rcParams[name] for name in SETTINGS_OF_A_PERSON} == SETTINGS_OF_A_PERSON
+
+
+def test_threads_that_draw_at_once_keep_settings_out_of_each_others_pictures():
+    labels, p, day = _judged()
+    as_delivered = training_plots(_pictures(labels, p, day))
+    ready = threading.Barrier(3)
+
+    def drawn(_):
+        ready.wait()
+        return training_plots(_pictures(labels, p, day))
+
+    with matplotlib.rc_context(SETTINGS_OF_A_PERSON), ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(drawn, range(3))) == [as_delivered] * 3
+        assert matplotlib.rcParams["lines.linewidth"] == SETTINGS_OF_A_PERSON["lines.linewidth"]
 
 
 @pytest.mark.parametrize("name", ["reliability", "roc", "precision_recall", "gain", "scores"])

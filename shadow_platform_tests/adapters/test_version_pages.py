@@ -3,10 +3,12 @@
 import re
 from html.parser import HTMLParser
 
-from shadow_platform.adapters.version_pages import comparison_html
+from shadow_platform.adapters.pages.card import card_html
+from shadow_platform.adapters.pages.comparison import comparison_html
+from shadow_platform.adapters.pages.rendering import PICTURE_TITLES
 from shadow_platform.domain.versions import compare
 from shadow_platform_tests.cli.versions_home import PNG
-from shadow_platform_tests.versions import make_details, make_summary
+from shadow_platform_tests.versions import make_card, make_details, make_summary
 
 PAIR = compare(make_details("1"), make_details("2", metrics={"roc_auc": 0.8, "log_loss": 0.4}, parameters={"C": 2.0}))
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -74,6 +76,20 @@ def test_a_picture_that_one_side_lacks_is_named():
 
 def test_the_same_comparison_gives_the_same_page():
     assert comparison_html(PAIR, {"a": PNG, "b": PNG}, {}) == comparison_html(PAIR, {"b": PNG, "a": PNG}, {})
+
+
+def test_what_is_not_known_is_marked_neither_as_the_same_nor_as_different():
+    untold = make_details("2", fingerprints={})
+    page = comparison_html(compare(make_details("1", fingerprints={"code": "c"}), untold), {}, {}).decode()
+    (row,) = re.findall(r"<tr[^>]*><th scope=\"row\">code</th>.*?</tr>", page)
+    assert "<td>not known</td>" in row
+    assert "differs" not in row
+
+
+def test_card_and_comparison_call_a_picture_by_one_name():
+    for name, title in PICTURE_TITLES.items():
+        assert title in comparison_html(PAIR, {name: PNG}, {}).decode()
+        assert title in card_html(make_card(make_details("1").manifest), {name: PNG}).decode()
 
 
 def test_an_interval_without_width_is_drawn_all_the_same():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +14,7 @@ from shadow_platform.assets.training.sources import latest_materializations, sna
 from shadow_platform.contracts.lineage import FrameRecord
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain import training
+from shadow_platform.resources import PlatformResource
 from shadow_platform_tests import home_of_tiny
 from shadow_platform_tests.home_of_tiny import EVENTS, RANGE, TinyHome
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
@@ -47,9 +48,10 @@ def test_every_partition_that_could_be_read_is_there_with_its_code_version_and_r
     first = FIRST_DAY.isoformat()
     windows = training.windows(USE_CASE.training, USE_CASE.label.horizon, AS_OF)
     oldest = (windows.fit.start - USE_CASE.views[0].ttl).date().isoformat()
+    # The days before AS_OF and before the evaluation's end, which are midnights: nothing of the next day is read.
     assert set(days) == {"tiny/events", "tiny/visitor_history", "tiny/feature_definitions"}
-    assert (days["tiny/events"][0], days["tiny/events"][-1]) == (first, "2024-01-24")
-    assert (days["tiny/visitor_history"][0], days["tiny/visitor_history"][-1]) == (max(first, oldest), "2024-01-23")
+    assert (days["tiny/events"][0], days["tiny/events"][-1]) == (first, "2024-01-23")
+    assert (days["tiny/visitor_history"][0], days["tiny/visitor_history"][-1]) == (max(first, oldest), "2024-01-22")
     assert days["tiny/feature_definitions"] == [""]
 
     runs = {run.run_id for run in home.instance.get_runs()}
@@ -74,7 +76,7 @@ def test_the_record_agrees_with_the_frame(home: TinyHome, record: FrameRecord) -
 def test_the_asset_shows_days_and_code_versions_and_whose_column_a_feature_is(home: TinyHome) -> None:
     metadata = home.materialize("training_frame", training_frame={"as_of": AS_OF.isoformat()})
 
-    assert "| tiny/events | 24: 2024-01-01 to 2024-01-24 | 1 |  |" in metadata["partitions"]
+    assert "| tiny/events | 23: 2024-01-01 to 2024-01-23 | 1 |  |" in metadata["partitions"]
     lineage = metadata["dagster/column_lineage"].deps_by_column
     assert set(lineage) == {"visits_7d", "purchases_7d"}
     assert lineage["visits_7d"] == [dg.TableColumnDep(VIEW_KEY, "visits_7d")]
@@ -140,6 +142,61 @@ def test_a_day_made_again_while_it_is_read_is_never_told_as_read(
     ).records[0]
     assert len(tries) == 2
     assert day.run_id == latest.run_id
+
+
+def test_the_day_that_a_midnight_opens_changes_nothing(home: TinyHome) -> None:
+    sources = sources_of_frame(home.platform, USE_CASE, AS_OF)
+
+    assert sources_of_frame(home.platform, USE_CASE, AS_OF - timedelta(microseconds=1)) == sources
+    later = sources_of_frame(home.platform, USE_CASE, AS_OF + timedelta(microseconds=1))
+    for key in (EVENTS_KEY, VIEW_KEY):
+        assert len(later[key]) == len(sources[key]) + 1
+    assert sources_of_frame(home.platform, USE_CASE, AS_OF.astimezone(timezone(timedelta(hours=-9)))) == sources
+
+
+def frame_and_reader() -> dg.JobDefinition:
+    """The training frame and a step below it that says which frame it took, and fails when told to."""
+
+    @dg.asset(key=["tiny", "reader"], deps=[["tiny", "training_frame"]])
+    def reader(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        if context.run.tags.get("test/fails"):
+            raise RuntimeError("as a training whose machine went down")
+        return dg.MaterializeResult(
+            metadata={"fingerprint": frame_module.frame_in_force(context, USE_CASE).fingerprint}
+        )
+
+    definitions = dg.Definitions(
+        assets=[frame_module.build_training_frame(USE_CASE), reader],
+        jobs=[dg.define_asset_job("training", executor_def=dg.in_process_executor)],
+        resources={"platform": PlatformResource()},
+    )
+    return definitions.resolve_job_def("training")
+
+
+def test_a_training_that_is_executed_again_takes_its_own_frame_whatever_was_made_since(
+    home: TinyHome, record: FrameRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Dagster's run retries do: from the failed step on, under another run id.
+
+    The third run is the second's successor, which made no frame either.
+    """
+    monkeypatch.setenv("SHADOW_HOME", str(home.home))
+    job, instance = dg.reconstructable(frame_and_reader), home.instance
+    config = {"ops": {"tiny__training_frame": {"config": {"as_of": AS_OF.isoformat()}}}}
+    run_ids: list[str] = []
+    for tries in range(3):
+        again = dg.ReexecutionOptions.from_failure(run_ids[-1], instance) if run_ids else None
+        tags = {"test/fails": "yes"} if tries < 2 else {}
+        with dg.execute_job(
+            job, instance, config, tags=tags, raise_on_error=False, reexecution_options=again
+        ) as result:
+            run_ids.append(result.run_id)
+            assert result.success is (tries == 2)
+        _made(home, AS_OF - timedelta(days=1 + tries))
+
+    (taken,) = result.get_asset_materialization_events()
+    assert taken.materialization.metadata["fingerprint"].value == record.fingerprint
+    assert len(set(run_ids)) == 3
 
 
 def test_many_days_of_many_assets_are_told_by_few_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

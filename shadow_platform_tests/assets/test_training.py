@@ -335,6 +335,29 @@ def test_search_is_kept_in_the_run_and_its_parameters_in_the_version(home, insta
     assert "search.csv" in {artifact.path for artifact in client.list_artifacts(made["mlflow_run_id"])}
 
 
+def test_search_leaves_the_number_of_steps_to_early_stop(home, instance, first):
+    policy = replace(USE_CASE.training, early_stop_share=0.3)
+    eager = replace(
+        USE_CASE.model("trees"),
+        name="eager",
+        parameters={"n_estimators": 40, "max_depth": 3, "learning_rate": 0.8},
+        search={"max_depth": Range(1, 4, is_integer=True), "n_estimators": Range(10, 80, is_integer=True)},
+    )
+    use_case = replace(USE_CASE, models=(eager,), training=policy)
+    platform = _platform(home)
+
+    made = _metadata(_materialize(home, instance, CHAMPION, use_case=use_case), CHAMPION)
+    config = {CHAMPION: {"search_trials": 1}}  # the defaults win, as there is nothing else
+    searched = _metadata(_materialize(home, instance, CHAMPION, use_case=use_case, config=config), CHAMPION)
+
+    bundles = [
+        Bundle.load(platform.registry().fetch_bundle("tiny", version, platform.layout.bundles))
+        for version in (made["version"], searched["version"])
+    ]
+    assert bundles[0].manifest.parameters == bundles[1].manifest.parameters
+    assert int(bundles[0].manifest.parameters["n_estimators"]) < 40
+
+
 def test_failing_training_leaves_a_failed_run_and_no_version(home, instance, first):
     import mlflow
 

@@ -193,7 +193,7 @@ def test_the_run_of_a_trigger_stands_in_pipeline_runs(layout: Layout, instance: 
 def _trained(lake: Lake, as_of: datetime) -> None:
     row = {
         "use_case": TINY.name, "version": "1", "model_name": "line", "bundle_hash": "x", "run_id": "x",
-        "created_at": as_of, "trained_as_of": as_of, "metrics": "{}", "fingerprints": "{}",
+        "created_at": as_of, "trained_as_of": as_of, "metrics": "{}", "parameters": "{}", "fingerprints": "{}",
     }  # fmt: skip
     lake.append_rows(MODEL_VERSIONS, TINY, [row])
 

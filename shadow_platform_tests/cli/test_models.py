@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typer.testing import CliRunner, Result
 
 from shadow_platform.adapters.training_runs import TrainingRuns
 from shadow_platform.cli import typer_app
+from shadow_platform.cli.models.printing import KEY_METRICS
+from shadow_platform.cli.models.sources import Versions
 from shadow_platform.contracts.errors import BundleError, RegistryError, ShadowPlatformError
-from shadow_platform.contracts.versions import VersionComparison
+from shadow_platform.contracts.versions import RunRecord, VersionComparison
 from shadow_platform_tests.cli.versions_home import ADDRESS, CARDED, CHALLENGER, OLD, PNG, WEAK, VersionsHome
+from shadow_platform_tests.versions import make_card, make_details, make_summary
 
 Command = Callable[..., Result]
 
@@ -72,7 +76,8 @@ def test_a_run_that_became_no_version_is_listed_with_its_reason(models: Command)
         (("--model", "trees"), [CHALLENGER]),
         (("--alias", "champion", "--alias", "previous", "--sort", "created_at"), [OLD, CARDED]),
         (("--tag", "trigger=bootstrap", "--tag", "role=champion"), [CARDED, OLD]),
-        (("--since", "1h", "--version", "2"), [CARDED]),
+        (("--tag", "trigger=bootstrap", "--tag", "trigger=drift"), []),
+        (("--since", "1h", "--version", "02"), [CARDED]),
         (("--until", "2024-01-01"), []),
         (("--as-of-since", "2024-02-10", "--as-of-until", "2024-02-11"), [CHALLENGER, CARDED, OLD]),
         (("--metric", "roc_auc<0.6", "--status", "any"), [None]),
@@ -88,7 +93,12 @@ def test_versions_are_found_by_family_alias_tag_metric_and_date(
     ("asked", "message"),
     [
         (("--metric", "roc_auc=>0.7"), "compares no metric with a number"),
-        (("--metric", "rocauc>0.7"), "no version has a metric 'rocauc'"),
+        (("--metric", "rocauc>0.7"), "has the metric 'rocauc', only"),
+        (("--model", "tress"), "has the model 'tress', only 'line', 'trees'"),
+        (("--alias", "champoin"), "has the alias 'champoin', only 'challenger', 'champion', 'previous'"),
+        (("--tag", "triger=drift"), "has the tag 'triger', only"),
+        (("--version", "v1"), "'v1' is no number of a version"),
+        (("--version", "9"), "has the number '9', only '1', '2', '3'"),
         (("--tag", "drift"), "is no tag; expected name=value"),
         (("--since", "yesterday"), "is no time; expected ISO 8601"),
     ],
@@ -132,9 +142,18 @@ def test_a_version_or_alias_that_is_not_there_is_refused(models: Command, comman
 
 
 def test_a_number_that_is_not_there_is_refused(models: Command) -> None:
-    result = models("show", "99")
-    assert isinstance(result.exception, RegistryError)
-    assert "'99' of tiny does not exist" in str(result.exception)
+    for command in ("show", "history", "lineage"):
+        result = models(command, "99")
+        assert isinstance(result.exception, RegistryError)
+        assert "'99' of tiny does not exist" in str(result.exception)
+    result = models("show", "9" * 23)
+    assert isinstance(result.exception, ShadowPlatformError)
+    assert "is no number of a version; expected 1, 2 and so on, with at most 9 digits" in str(result.exception)
+
+
+def test_a_number_with_zeros_before_it_is_the_number(models: Command) -> None:
+    assert told(models("show", "003", "--json"))["summary"]["version"] == CHALLENGER
+    assert told(models("history", "03", "--json")) == told(models("history", CHALLENGER, "--json")) != []
 
 
 def test_two_versions_are_put_side_by_side(models: Command) -> None:
@@ -143,15 +162,9 @@ def test_two_versions_are_put_side_by_side(models: Command) -> None:
     assert "2, no interval" in text
     assert "no model card in the bundle of version 1" in text
     assert "intervals overlap" in models("compare", CARDED, CHALLENGER).output
-    found = VersionComparison.model_validate(_without_computed(told(models("compare", OLD, "2", "--json"))))
+    found = VersionComparison.model_validate(told(models("compare", OLD, "2", "--json")))
     assert (found.a.version, found.b.version) == (OLD, CARDED)
     assert [(pair.name, pair.a, pair.b) for pair in found.parameters] == [("C", None, 2.0)]
-
-
-def _without_computed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_computed(item) for name, item in value.items() if name != "is_same"}
-    return [_without_computed(item) for item in value] if isinstance(value, list) else value
 
 
 def test_a_page_holds_the_pictures_of_both_and_names_those_that_are_missing(models: Command, tmp_path: Path) -> None:
@@ -177,6 +190,89 @@ def test_the_history_tells_who_moved_which_alias_and_why(models: Command) -> Non
     rows = told(models("history", CHALLENGER, "--json"))
     assert [(row["alias"], row["to_version"]) for row in rows] == [("challenger", CHALLENGER)]
     assert "champion: none to 1" not in models("history", CHALLENGER).output
+
+
+def test_the_history_of_an_alias_is_told_though_nothing_has_it_now(models: Command) -> None:
+    rows = told(models("history", "--alias", "challenger", "--json"))
+    assert [row["to_version"] for row in rows] == [CARDED, None, CHALLENGER]
+    assert told(models("history", CHALLENGER, "--alias", "challenger", "--json")) == rows[2:]
+    assert (
+        f"no change of alias champion names version {CHALLENGER}"
+        in models("history", CHALLENGER, "--alias", "champion").output
+    )
+    result = models("history", "--alias", "champoin")
+    assert isinstance(result.exception, RegistryError)
+    assert "ever had the alias 'champoin', only challenger, champion, previous" in str(result.exception)
+
+
+def test_a_version_that_the_registry_lost_keeps_its_history(
+    home: VersionsHome, models: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise RegistryError("gone")
+
+    monkeypatch.setattr(type(home.registry), "get", lost)
+    assert told(models("history", CHALLENGER, "--json")) != []
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_the_list_breaks_no_name_in_a_terminal_and_no_line_in_a_pipe(
+    models: Command, monkeypatch: pytest.MonkeyPatch, lines: bool
+) -> None:
+    family = "a_family_with_quite_a_long_name"
+    aliases = ("champion", "previous", "challenger-2")
+    version = make_summary("1", model_name=family, aliases=aliases, metrics=dict.fromkeys(KEY_METRICS, 0.5))
+    monkeypatch.setattr(Versions, "registered", lambda *_: [version])
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns, without colours
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if lines else "0")
+    text = models("list").output
+    shown = [line for line in text.splitlines() if line.strip()]
+    assert {family, *("champion,", "previous,", "challenger-2")} <= set(text.split())
+    if lines:
+        assert max(map(len, shown)) <= 80
+        assert "roc_auc" in text
+        assert "f1" not in text
+    else:
+        assert len(shown) == 3
+        assert ", ".join(aliases) in text
+        assert set(KEY_METRICS) <= set(text.split())
+
+
+def test_what_others_wrote_into_the_registry_cannot_drive_the_terminal(
+    models: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0)))) + "[2J"
+    summary = make_summary("1", model_name=evil, aliases=(evil,), tags={evil: evil}, archived_reason=evil)
+    monkeypatch.setattr(Versions, "registered", lambda *_: [summary])
+    monkeypatch.setattr(Versions, "transitions", lambda *_: [_transition(evil)])
+    monkeypatch.setattr(Versions, "summary", lambda *_: summary)
+    monkeypatch.setattr(
+        Versions,
+        "run",
+        lambda *_: RunRecord(
+            run_id=evil, status=evil, started_at=None, ended_at=None, tags={"role": evil, "git_commit": evil}
+        ),
+    )
+    details = make_details("1").model_copy(update={"summary": summary})
+    monkeypatch.setattr(Versions, "details", lambda *_: details)
+    for command in (("list",), ("history",), ("show", "1"), ("lineage", "1"), ("compare", "1", "1")):
+        result = models(*command)
+        assert result.exit_code == 0, result.exception
+        assert "[2J" in result.output
+        assert [char for char in result.output if char != "\n" and unicodedata.category(char) == "Cc"] == []
+
+
+def _transition(text: str) -> dict[str, Any]:
+    names = ("alias", "from_version", "to_version", "actor", "reason", "evidence_id", "transitioned_at")
+    return dict.fromkeys(names, text)
+
+
+def test_a_card_without_segments_is_shown(models: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    details = make_details("1")
+    bare = details.model_copy(update={"card": make_card(details.manifest, segments=())})
+    monkeypatch.setattr(Versions, "details", lambda *_: bare)
+    assert "features that matter most" in models("show", CARDED).output
+    assert models("compare", CARDED, OLD).exit_code == 0
 
 
 def test_the_lineage_goes_from_answers_to_partitions(models: Command) -> None:
@@ -241,6 +337,15 @@ def test_a_run_that_is_gone_has_no_record_and_no_pictures(home: VersionsHome) ->
     assert runs.record("0" * 32) is None
     assert runs.pictures("0" * 32) == {}
     assert runs.pictures(home.runs[CARDED]) == {"gain": PNG, "roc": PNG}
+
+
+def test_a_run_that_was_deleted_is_gone_though_not_yet_swept_away(home: VersionsHome) -> None:
+    run_id = home.run_of("deleted", "roc")
+    runs = TrainingRuns(home.registry.tracking_uri)
+    assert runs.record(run_id) is not None
+    home.registry._client.delete_run(run_id)
+    assert runs.record(run_id) is None
+    assert runs.pictures(run_id) == {}
 
 
 def test_a_file_that_only_calls_itself_a_picture_enters_no_page(home: VersionsHome, tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.cli import typer_app
 from shadow_platform.cli.pulling import parts_of, windows_of
-from shadow_platform.contracts.errors import LakeError, RegistryError, ShadowPlatformError, UseCaseError
-from shadow_platform.contracts.use_case import Estimator, UseCase
+from shadow_platform.contracts.errors import LakeError, NotEnoughData, RegistryError, ShadowPlatformError, UseCaseError
+from shadow_platform.contracts.use_case import Estimator, Feature, UseCase
 from shadow_platform.domain import training
+from shadow_platform.resources import PlatformResource
 from shadow_platform_tests.home_of_tiny import NAME, TinyHome
 from shadow_platform_tests.tiny import USE_CASE
 
@@ -50,6 +51,7 @@ OTHER_WINDOW = replace(USE_CASE, training=replace(USE_CASE.training, window=time
 OTHER_WORDS = replace(USE_CASE, features=(replace(USE_CASE.features[0], description="Cart"), *USE_CASE.features[1:]))
 NO_FAMILY = replace(USE_CASE, models=USE_CASE.models[1:])
 OTHER_PARAMETERS = _with_line(build=_strict_line)
+NEW_FEATURE = replace(USE_CASE, features=(*USE_CASE.features, Feature("mood", "Mood of the visitor", example=1.0)))
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +208,38 @@ def test_a_frame_nobody_recorded_is_pulled_by_a_version_alone(spoilt: Path, tmp_
     assert _shadow("data", "pull", "1", "--output", tmp_path / "frame.csv").exit_code == 0
 
 
+def _keep(spoilt: Path, frame: pd.DataFrame) -> str:
+    """Fingerprint of a frame that is kept beside version 1's, as if made at its time."""
+    lake = PlatformResource().lake()
+    record = lake.frame_record("tiny", spoilt.stem)
+    assert record is not None
+    fingerprint = training.frame_fingerprint(frame)
+    lake.write_frame("tiny", frame, record.model_copy(update={"fingerprint": fingerprint, "n_rows": len(frame)}))
+    return fingerprint
+
+
+def test_a_frame_that_training_refuses_can_be_pulled_to_see_why(bundle: Bundle, spoilt: Path, tmp_path: Path) -> None:
+    refused = pd.read_parquet(spoilt).assign(label=True)
+    windows = training.windows(USE_CASE.training, USE_CASE.label.horizon, bundle.manifest.trained_as_of)
+    with pytest.raises(NotEnoughData, match="expected at least"):
+        training.split(refused, windows, min_rows=0)
+    fingerprint = _keep(spoilt, refused)
+
+    _shadow("data", "pull", fingerprint[:12], "--output", tmp_path / "refused.parquet")
+    assert set(_read(tmp_path / "refused.parquet")["part"]) == {"fit", "calibration", "evaluation", "gap"}
+
+
+def test_a_feature_named_part_keeps_its_values_and_its_name(spoilt: Path, frame: pd.DataFrame, tmp_path: Path) -> None:
+    values = pd.Series(range(len(frame))).astype(str)
+    fingerprint = _keep(spoilt, frame.assign(part=values))
+    told = _shadow("data", "pull", fingerprint[:12], "--output", tmp_path / "frame.parquet")
+
+    pulled = _read(tmp_path / "frame.parquet")
+    assert pulled["part"].tolist() == values.tolist()
+    assert pulled["part_"].tolist() == frame["part"].tolist()
+    assert "(column part_: " in told.stdout
+
+
 def test_a_version_is_made_again_byte_for_byte_and_nothing_is_left(home: TinyHome, bundle: Bundle) -> None:
     before = sorted(path for path in home.home.rglob("*") if "mlflow" not in path.parts)
     result = _shadow("models", "reproduce", "1")
@@ -279,6 +313,13 @@ def test_another_environment_is_named(home: TinyHome, monkeypatch: pytest.Monkey
 def test_a_version_whose_family_is_gone_cannot_be_made_again(home: TinyHome, variant: str, message: str) -> None:
     with pytest.raises(UseCaseError, match=message):
         _shadow("models", "reproduce", "1", use_case=f"{HERE}:{variant}")
+
+
+def test_a_feature_that_was_declared_since_is_named_with_the_code_to_go_back_to(home: TinyHome) -> None:
+    commit = home.platform.registry().get("tiny", "1").tags.get("git_commit")
+    way = f"check out the code it was trained with: git checkout {commit}" if commit else "no commit of it was recorded"
+    with pytest.raises(UseCaseError, match=rf"version 1 cannot .* its frame has no column mood; .* {way}"):
+        _shadow("models", "reproduce", "1", use_case=f"{HERE}:NEW_FEATURE")
 
 
 def test_a_version_that_does_not_exist_cannot_be_made_again(home: TinyHome) -> None:

@@ -14,7 +14,7 @@ from shadow_platform.adapters.bundle import FILES
 from shadow_platform.adapters.bundle.folder import KINDS
 from shadow_platform.adapters.bundle.graph import OPERATOR_DOMAINS
 from shadow_platform.adapters.lake import Lake
-from shadow_platform.adapters.model_card import card_html, card_json
+from shadow_platform.adapters.pages.card import card_html, card_json
 from shadow_platform.adapters.tracking import TrainingRun
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.use_case import QualityPolicy

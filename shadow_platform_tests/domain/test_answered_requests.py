@@ -3,7 +3,9 @@
 import json
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+import duckdb
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -52,7 +54,7 @@ def answers(*rows: Asked) -> pd.DataFrame:
     return made[KEYS].assign(context=pd.Series(contexts, dtype=object))
 
 
-def told(rows: pd.DataFrame) -> list[tuple[str, float]]:
+def told(rows: pd.DataFrame) -> list[tuple[Any, float]]:
     return sorted((s, (at - START) / SECOND) for s, at in rows[KEYS].itertuples(index=False))
 
 
@@ -130,3 +132,82 @@ def test_an_answer_is_without_label_when_none_has_its_subject_and_time() -> None
     found = without_label(answers(("a", 0, ""), ("a", 1, ""), ("b", 0, "")), spine(("a", 0, "e1")))
 
     assert told(found) == [("a", 1.0), ("b", 0.0)]
+
+
+NUMBERS = {"subject_id": "int64", "event_id": "int64"}
+
+
+def numbered(*rows: tuple[int, int, int], **types: str) -> pd.DataFrame:
+    """Recorded requests of a use case whose keys are numbers."""
+    return spine(*((str(s), at, str(e)) for s, at, e in rows)).astype(NUMBERS | types)
+
+
+@pytest.mark.parametrize("kind", ["int64", "Int64", "int32", "uint64", "float64"])
+def test_the_text_of_a_number_is_that_number_and_answers_take_its_type(kind: str) -> None:
+    recorded = numbered((7, 0, 1), (8, 5, 2), subject_id=kind, event_id=kind)
+
+    pd.testing.assert_frame_equal(within(recorded, answers(("7", 0, "1"))), recorded)
+    moved = within(recorded, answers(("7", 3, "1")))
+    assert dict(moved.dtypes) == dict(recorded.dtypes)
+    assert moved[["subject_id", "event_id"]].to_numpy(float).tolist() == [[8, 2], [7, 1]]
+    assert (moved["requested_at"].iloc[-1] - START) / SECOND == 3
+
+
+def test_a_whole_number_beside_nulls_is_that_number() -> None:
+    recorded = numbered((7, 0, 1), (8, 5, 2), event_id="float64")
+    recorded.loc[1, "event_id"] = None
+
+    assert told(within(recorded, answers(("7", 3, "1")))) == [(7, 3.0), (8, 5.0)]
+
+
+def test_identifiers_of_a_database_are_matched_with_their_texts() -> None:
+    ids = [UUID(int=n) for n in (1, 2)]
+    recorded = spine(("a", 0, "e1"), ("b", 5, "e2")).assign(subject_id=pd.Series(ids, dtype=object))
+    rows = within(recorded, answers((str(ids[0]), 3, "e1"), ("stranger", 4, "e9")))
+
+    assert told(rows) == [(ids[0], 3.0), (ids[1], 5.0)]
+
+
+@pytest.mark.parametrize("subject", ["x7", "007", "7.0", " 7", "1_0", "9" * 30, "\u0667"])
+def test_an_answer_about_no_number_is_left_out_and_takes_no_place(subject: str) -> None:
+    recorded = numbered((7, 0, 1), (10, 0, 1))
+
+    pd.testing.assert_frame_equal(within(recorded, answers((subject, 3, "1"))), recorded)
+
+
+@pytest.mark.parametrize("event", ["e9", ""])
+def test_an_event_that_is_no_number_is_none(event: str) -> None:
+    recorded, large = numbered((7, 0, 1)), 2**53 + 1
+    recorded.loc[0, "event_id"] = large
+    rows = within(recorded, answers(("7", 3, event)))
+
+    with duckdb.connect() as con:
+        con.register("requests", rows)
+        con.execute(f"CREATE TABLE payments AS SELECT {large}::BIGINT AS id")
+        found = con.execute("SELECT subject_id, requested_at FROM requests JOIN payments ON id = event_id").df()
+    assert told(found) == [(7, 0.0)]
+    assert rows["event_id"].isna().tolist() == [False, True]
+
+
+def test_a_context_that_is_null_tells_nothing() -> None:
+    answered = answers(("a", 0, "e1"), ("a", 1, "e1")).assign(context=pd.Series(["null", None], dtype=object))
+
+    assert with_context(answered, ENVELOPE)[["event_id", "event_ts"]].isna().all(axis=None)
+
+
+numbered_rows = st.lists(
+    st.tuples(st.integers(9, 10), st.integers(0, 4), st.integers(-1, 1)), max_size=6, unique_by=lambda row: row[:2]
+)
+
+
+@given(numbered_rows, numbered_rows)
+def test_numbers_are_matched_as_their_texts_are(
+    recorded: list[tuple[int, int, int]], answered: list[tuple[int, int, int]]
+) -> None:
+    asked, said = ([(str(s), at, str(e)) for s, at, e in rows] for rows in (recorded, answered))
+    rows = within(numbered(*recorded), answers(*said))
+
+    assert dict(rows.dtypes) == dict(numbered().dtypes)
+    pd.testing.assert_frame_equal(rows.astype(dict.fromkeys(NUMBERS, str)), within(spine(*asked), answers(*said)))
+    hidden = hidden_among(numbered(*recorded), answers(*said), ENVELOPE)
+    assert told(hidden.astype({"subject_id": str})) == told(hidden_among(spine(*asked), answers(*said), ENVELOPE))

@@ -146,6 +146,17 @@ def test_labels_of_hidden_outcomes_are_left_out_wherever_they_come_from() -> Non
     assert (found.n_censored, found.rows["subject_id"].tolist()) == (2, ["s1", "s2"])
 
 
+def test_imports_and_hidden_outcomes_of_subjects_that_are_numbers_find_them_by_their_texts() -> None:
+    computed = labels([("7", 0, True, 2), ("8", 0, True, 2)]).astype({"subject_id": "int64"})
+    imported = labels([("7", 0, False, 9), ("8", 0, False, 9), ("x7", 0, True, 9), ("007", 0, True, 9)], "import:x.csv")
+
+    found = combine(computed, imported, labels([("8", 0, True, 0)]))
+
+    assert found.rows[["subject_id", "label"]].to_numpy().tolist() == [[7, True], [7, False]]
+    assert found.rows["subject_id"].dtype == "int64"
+    assert found.n_censored == 2
+
+
 @pytest.mark.parametrize(("n_computed", "n_imported"), [(0, 0), (0, 1), (1, 0)])
 def test_a_source_may_have_nothing_to_say(n_computed: int, n_imported: int) -> None:
     rows = labels([("s0", 0, True, 2)])

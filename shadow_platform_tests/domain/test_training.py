@@ -226,7 +226,9 @@ def test_metrics_agree_with_scikit_learn(seed, threshold):
 def test_reference_scores_of_fit_rows_are_out_of_sample():
     frame = make_frame()
     frame["age"] = np.random.default_rng(0).normal(size=len(frame))
-    memory = ModelSpec("memory", gradient_boosting(max_iter=100, max_leaf_nodes=31, min_samples_leaf=20, l2_regularization=0))
+    memory = ModelSpec(
+        "memory", gradient_boosting(max_iter=100, max_leaf_nodes=31, min_samples_leaf=20, l2_regularization=0)
+    )
     trained = _train(frame, memory)
     is_fit, is_judged = trained.part == "fit", trained.part == "evaluation"
     labels = frame["label"].to_numpy(bool)

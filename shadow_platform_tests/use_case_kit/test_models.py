@@ -1,6 +1,7 @@
 """Guarantees of the model families: hyperparameters by name, weights of rows, searches that begin at the default."""
 
 import sys
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,20 @@ def test_rows_that_weigh_alike_are_fitted_as_if_no_weight_were_given(family):
     plain = family()(FEATURES, N_LEVELS, 0).fit(matrix, labels)
     same = family()(FEATURES, N_LEVELS, 0, positive_weight=1).fit(matrix, labels)
     np.testing.assert_array_equal(plain.predict_proba(matrix), same.predict_proba(matrix))
+
+
+def test_a_thousand_levels_cost_the_memory_of_what_is_seen_of_them():
+    rng = np.random.default_rng(0)
+    matrix = np.column_stack([rng.normal(size=20_000), rng.integers(0, 1_001, 20_000)]).astype(np.float32)
+    labels = rng.random(20_000) < 0.2
+    estimator = logistic_regression()(FEATURES, {"level": 1_000}, 0)
+    tracemalloc.start()
+    try:
+        estimator.fit(matrix, labels)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000 * 1_000  # a quarter of one dense copy in float32
 
 
 @_each

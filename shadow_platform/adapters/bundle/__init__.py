@@ -2,7 +2,7 @@
 
 Belongs here: the folder format, its hash, and the one encoding of feature values, used alike by training, service and
 shadow worker. Does not belong here: fitting, calibration, metrics (``domain.training``), the making of ONNX
-(``adapters.onnx_export``) and of the documents for people (``adapters.model_card``), versions and aliases
+(``adapters.onnx_export``) and of the documents for people (``adapters.pages``), versions and aliases
 (``adapters.registry``).
 Upstream: training writes. Downstream: registry, Bento, service, shadow worker and drift load.
 """

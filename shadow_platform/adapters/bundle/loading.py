@@ -20,7 +20,6 @@ from shadow_platform.adapters.bundle.folder import (
     REFERENCE_FILE,
     SELFTEST_FILE,
     bundle_hash,
-    file_names,
 )
 from shadow_platform.adapters.bundle.model import OnnxModel
 from shadow_platform.adapters.bundle.reference import read_reference
@@ -45,19 +44,11 @@ class Bundle:
         self._encoder = Encoder(manifest.inputs)
 
     @classmethod
-    def load(cls, folder: Path, verify: bool = True, expected: str | None = None) -> "Bundle":
-        """Open a bundle; raises ``BundleError`` if it is incomplete or not what its hash says.
-
-        Args:
-            verify: whether to hash the files; without it the expected hash is believed.
-            expected: hash it must have; default: the folder's name.
-        """
-        expected = expected or folder.name
-        if not verify:
-            file_names(folder)
-        elif (found := bundle_hash(folder)) != expected:
+    def load(cls, folder: Path) -> "Bundle":
+        """Open a bundle; raises ``BundleError`` if it is incomplete or not what its hash, the folder's name, says."""
+        if (found := bundle_hash(folder)) != folder.name:
             raise BundleError(
-                f"bundle {folder} has hash {found}, expected {expected}: it was altered or is incomplete; "
+                f"bundle {folder} has hash {found}, expected {folder.name}: it was altered or is incomplete; "
                 "fetch it from the registry again"
             )
         manifest = read_bundle_manifest(folder)
@@ -65,7 +56,7 @@ class Bundle:
             onnx_bytes = (folder / MODEL_FILE).read_bytes()
         except OSError as error:
             raise BundleError(f"{folder / MODEL_FILE} cannot be read ({error}); fetch the bundle again") from error
-        return cls(folder, expected, manifest, OnnxModel(onnx_bytes, manifest.calibration))
+        return cls(folder, folder.name, manifest, OnnxModel(onnx_bytes, manifest.calibration))
 
     def encode(self, rows: Sequence[Row]) -> tuple[Matrix, list[int]]:
         """Matrix of the rows and the number of missing values per row."""

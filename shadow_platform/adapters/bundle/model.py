@@ -16,6 +16,7 @@ from shadow_platform.contracts.errors import BundleError
 
 # Float32 probabilities carry no information closer to 0 and 1 than this, so logits stop here.
 PROBABILITY_FLOOR = 1e-6
+PROBABILITY_TYPES = frozenset({"tensor(float)", "tensor(double)"})
 
 
 class OnnxModel:
@@ -36,6 +37,7 @@ class OnnxModel:
             session = ort.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no public base class for its errors
             raise BundleError(f"model.onnx cannot be loaded: {error}; train the model again") from error
+        _require_matrix_to_probabilities(session)
         self._run = session.run
         self._input: str = session.get_inputs()[0].name
         self._outputs: list[str] = [session.get_outputs()[-1].name]
@@ -53,6 +55,23 @@ class OnnxModel:
         z_all = self._slope * np.log(p_all / (1 - p_all)) + self._intercept
         result: Floats = 0.5 * (1 + np.tanh(0.5 * z_all))
         return result
+
+
+def _require_matrix_to_probabilities(session: Any) -> None:
+    """Raise ``BundleError`` unless the model declares what ``predict`` gives it, and takes from it."""
+    inputs, output = session.get_inputs(), session.get_outputs()[-1]
+    if [(given.type, len(given.shape)) for given in inputs] != [("tensor(float)", 2)]:
+        declared = ", ".join(f"{given.name} {given.type} {given.shape}" for given in inputs) or "none"
+        raise BundleError(
+            f"model.onnx declares as inputs {declared}, expected one float32 matrix; export the model with one input"
+        )
+    # A number of columns that is no number is known only when the model runs.
+    is_matrix = len(output.shape) == 2 and (output.shape[1] == 2 or not isinstance(output.shape[1], int))
+    if output.type not in PROBABILITY_TYPES or not is_matrix:
+        raise BundleError(
+            f"model.onnx declares as last output {output.name} {output.type} {output.shape}, expected probabilities of "
+            "shape (rows, 2); export a classifier of two classes, without zipmap"
+        )
 
 
 def stoppable() -> Any:

@@ -121,6 +121,6 @@ class BundleStore:
         """Hash and folder of a new bundle, as ``write_bundle``."""
         return write_bundle(self.folder, manifest, onnx_bytes, reference, selftest, documents)
 
-    def load(self, digest: str, verify: bool = True) -> Bundle:
+    def load(self, digest: str) -> Bundle:
         """Open a bundle by its hash; raises ``BundleError``."""
-        return Bundle.load(self.folder / digest, verify=verify)
+        return Bundle.load(self.folder / digest)

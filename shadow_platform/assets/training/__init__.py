@@ -5,11 +5,12 @@ Upstream: events, feature views. Downstream: deployment (aliases are set there, 
 
 import dagster as dg
 
+from shadow_platform.assets.training.asking import ModelConfig, Trigger
 from shadow_platform.assets.training.frame import FrameConfig, build_training_frame
-from shadow_platform.assets.training.model import PARITY_CHECK, QUALITY_CHECK, ModelConfig, build_model
+from shadow_platform.assets.training.model import PARITY_CHECK, QUALITY_CHECK, build_model
 from shadow_platform.contracts.use_case import UseCase
 
-__all__ = ["PARITY_CHECK", "QUALITY_CHECK", "FrameConfig", "ModelConfig", "build_training_assets"]
+__all__ = ["PARITY_CHECK", "QUALITY_CHECK", "FrameConfig", "ModelConfig", "Trigger", "build_training_assets"]
 
 
 def build_training_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:

@@ -3,6 +3,7 @@
 Upstream: events, feature views. Downstream: the models.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -182,13 +183,26 @@ class FrameInForce:
 
 
 def frame_in_force(context: dg.AssetExecutionContext, use_case: UseCase) -> FrameInForce:
-    """The frame made in this run, else the latest one."""
+    """The frame made in this run, else in the run that it executes again, and so on; else the latest one."""
     key = dg.AssetKey([use_case.name, "training_frame"])
     records = context.instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=RECENT_FRAMES).records
-    found = next((record for record in records if record.run_id == context.run.run_id), records[0] if records else None)
+    by_run = {record.run_id: record for record in reversed(records)}
+    own = (by_run[run_id] for run_id in _run_and_ancestors(context) if run_id in by_run)
+    found = next(own, records[0] if records else None)
     if found is None or found.asset_materialization is None:
         raise NotEnoughData(f"{key.to_user_string()} was never materialized; materialize it first")
     told = {name: str(value.value) for name, value in found.asset_materialization.metadata.items()}
     return FrameInForce(
         told["fingerprint"], datetime.fromisoformat(told["as_of"]), told.get("partitions_fingerprint", "")
     )
+
+
+def _run_and_ancestors(context: dg.AssetExecutionContext) -> Iterator[str]:
+    """Ids of the run and of those that it executes again, the nearest first.
+
+    A run that begins where another failed has an id of its own, and the frame of the other one.
+    """
+    run: dg.DagsterRun | None = context.run
+    while run is not None:
+        yield run.run_id
+        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None

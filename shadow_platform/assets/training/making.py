@@ -163,6 +163,7 @@ def _manifest(
             recipe.spec,
             trained.parameters,
             recipe.seed,
+            recipe.as_of,
             data=recipe.frame,
             code=platform.code(training.SOURCES, recipe.spec.build),
             environment=platform.environment(trained.estimator),

@@ -5,7 +5,7 @@ Upstream: the training frame. Downstream: deployment (aliases are set there, nev
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -18,11 +18,12 @@ from shadow_platform.assets.training.accounting import (
     provenance_tags,
     version_row,
 )
+from shadow_platform.assets.training.asking import Asked, ModelConfig, Trigger, asked
 from shadow_platform.assets.training.frame import frame_in_force
 from shadow_platform.assets.training.making import Made, Recipe, make
 from shadow_platform.contracts.ports import RegisteredVersion
 from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_METRICS, MODEL_VERSIONS
-from shadow_platform.contracts.use_case import ModelSpec, Parameter, Role, UseCase
+from shadow_platform.contracts.use_case import Parameter, Role, UseCase
 from shadow_platform.contracts.verdicts import Outcome
 from shadow_platform.domain import training
 from shadow_platform.resources import PlatformResource
@@ -32,27 +33,6 @@ if TYPE_CHECKING:
 
 PARITY_CHECK = "onnx_answers_as_scikit_learn_does"
 QUALITY_CHECK = "the_model_keeps_the_limits_of_its_use_case"
-
-
-class ModelConfig(dg.Config):
-    """Which model, and why now.
-
-    Attributes:
-        model: name of one of the use case's models. Default: the first for the champion, the second for a challenger.
-        trigger: bootstrap, drift, performance, schedule or manual. Default: bootstrap before the first deployment,
-            manual afterwards.
-        seed: of the model. Default: the training policy's.
-        parameters: hyperparameters that differ from the family's own, by name; they are not searched.
-        search_seconds: look for better hyperparameters for so long; 0: do not, unless ``search_trials`` is given.
-        search_trials: end the search after so many trials, whatever time is left.
-    """
-
-    model: str | None = None
-    trigger: str | None = None
-    seed: int | None = None
-    parameters: dict[str, Any] = {}
-    search_seconds: float = 0.0
-    search_trials: int | None = None
 
 
 def build_model(use_case: UseCase, role: Role) -> dg.AssetsDefinition:
@@ -91,8 +71,7 @@ def build_model(use_case: UseCase, role: Role) -> dg.AssetsDefinition:
     def model(
         context: dg.AssetExecutionContext, config: ModelConfig, platform: PlatformResource
     ) -> dg.MaterializeResult:
-        spec = use_case.model(config.model) if config.model else default
-        step = _Training(context, platform, use_case, spec, role, config)
+        step = _Training(context, platform, use_case, role, config, asked(use_case, default, config))
         with platform.training_run(context, use_case, {"role": role, "trigger": step.trigger}) as run:
             return step.materialize(run)
 
@@ -107,14 +86,15 @@ class _Training:
         context: dg.AssetExecutionContext,
         platform: PlatformResource,
         use_case: UseCase,
-        spec: ModelSpec,
         role: Role,
         config: ModelConfig,
+        wanted: Asked,
     ) -> None:
-        self.log, self.platform, self.use_case, self.spec, self.role = context.log, platform, use_case, spec, role
-        self.config = config
+        self.log, self.platform, self.use_case, self.role = context.log, platform, use_case, role
+        self.config, self.spec, self.wanted = config, wanted.spec, wanted
         self.seed = use_case.training.seed if config.seed is None else config.seed
-        self.trigger = config.trigger or ("manual" if platform.manifest(use_case) else "bootstrap")
+        usual = Trigger.manual if platform.manifest(use_case) else Trigger.bootstrap
+        self.trigger = (config.trigger or usual).value
         self.frame = frame_in_force(context, use_case)
 
     def materialize(self, run: "TrainingRun") -> dg.MaterializeResult:
@@ -139,8 +119,8 @@ class _Training:
 
     def _parameters(self, run: "TrainingRun") -> dict[str, Parameter]:
         """Hyperparameters given, and those a search found if one was asked for."""
-        given: dict[str, Parameter] = dict(self.config.parameters)
-        if not self.config.search_seconds and self.config.search_trials is None:
+        given = self.wanted.parameters
+        if not self.wanted.search:
             return given
         policy, frame = self.use_case.training, self.platform.lake().read_frame(self.use_case, self.frame.fingerprint)
         objective = training.Objective(
@@ -156,7 +136,7 @@ class _Training:
         )
         found = self.platform.search_parameters(
             lambda tried: objective({**tried, **given}),
-            {name: allowed for name, allowed in self.spec.search.items() if name not in given},
+            self.wanted.search,
             self.spec.hyperparameters,
             seed=self.seed,
             n_trials=self.config.search_trials,

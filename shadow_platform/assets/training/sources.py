@@ -12,6 +12,7 @@ import dagster as dg
 from shadow_platform.contracts.lineage import PartitionSnapshot
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain import training
+from shadow_platform.partitions import INSTANT
 from shadow_platform.resources import PlatformResource
 
 CODE_VERSION, DATA_VERSION = "dagster/code_version", "dagster/data_version"
@@ -24,17 +25,21 @@ def sources_of_frame(platform: PlatformResource, use_case: UseCase, as_of: datet
     """Partitions on disk that the frame of ``as_of`` could read, by asset; an asset without partitions has one, ``""``.
 
     Events of every kind are one asset. Feature rows older than their time to live before the first request, or of a
-    day behind the last one, cannot matter.
+    day behind the last one, cannot matter. Nor can the day that a midnight opens: windows are open at their ends.
     """
     lake, windows = platform.lake(), training.windows(use_case.training, use_case.label.horizon, as_of)
     received = {day for kind in use_case.events for day in lake.event_days(use_case, kind)}
-    sources = {dg.AssetKey([use_case.name, "events"]): _keys(received, date.min, as_of.astimezone(UTC).date())}
+    sources = {dg.AssetKey([use_case.name, "events"]): _keys(received, date.min, _day(as_of - INSTANT))}
     for view in use_case.views:
-        first, last = (windows.fit.start - view.ttl).date(), windows.evaluation.end.date()
+        first, last = _day(windows.fit.start - view.ttl), _day(windows.evaluation.end - INSTANT)
         sources[dg.AssetKey([use_case.name, view.name])] = _keys(lake.feature_days(use_case, view), first, last)
     if use_case.views:
         sources[dg.AssetKey([use_case.name, "feature_definitions"])] = [""]
     return sources
+
+
+def _day(time: datetime) -> date:
+    return time.astimezone(UTC).date()
 
 
 def _keys(days: Sequence[date] | set[date], first: date, last: date) -> list[str]:

@@ -16,7 +16,7 @@ models_app = typer.Typer(
     no_args_is_help=True,
 )
 
-VERSION_HELP = "Number, or an alias that points to one: champion, challenger, canary, previous."
+VERSION_HELP = "Number, or an alias that points to one: champion, challenger (challenger-2, -3), canary, previous."
 VersionArgument = Annotated[str, typer.Argument(help=VERSION_HELP)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 LimitOption = Annotated[int, typer.Option(help="At most so many.", min=1)]
@@ -33,7 +33,10 @@ def models_list(
     archived: ArchivedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Versions, newest first, with their aliases and metrics."""
+    """Versions, newest first, with their aliases and metrics.
+
+    For example: shadow models list --limit 5 --archived
+    """
     from shadow_platform.cli.models.listing import list_versions
 
     list_versions(use_case, None if everything else limit, archived=archived, as_json=as_json)
@@ -42,9 +45,13 @@ def models_list(
 @models_app.command("search")
 def models_search(
     use_case: UseCaseOption,
-    model: Annotated[list[str] | None, typer.Option(help="Model family; again for another one.")] = None,
-    version: Annotated[list[str] | None, typer.Option(help="Number; again for another one.")] = None,
-    alias: Annotated[list[str] | None, typer.Option(help="Alias that points to it; again for another one.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model family, such as gradient_boosting; again for another one.")
+    ] = None,
+    version: Annotated[list[str] | None, typer.Option(help="Number, such as 3; again for another one.")] = None,
+    alias: Annotated[
+        list[str] | None, typer.Option(help="Alias that points to it, such as challenger-2; again for another one.")
+    ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Tag, such as trigger=drift; all given must hold.")] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="Comparison, such as 'roc_auc>=0.75'; all given must hold.")
@@ -87,7 +94,10 @@ def models_search(
 
 @models_app.command("show")
 def models_show(version: VersionArgument, use_case: UseCaseOption, as_json: JsonOption = False) -> None:
-    """One version: how good it is, on what it was trained, with which code, and where its card is."""
+    """One version: how good it is, on what it was trained, with which code, and where its card is.
+
+    For example: shadow models show champion
+    """
     from shadow_platform.cli.models.showing import show_version
 
     show_version(use_case, version, as_json=as_json)
@@ -104,6 +114,8 @@ def models_compare(
     """Two versions side by side: metrics, segments, features, data, parameters, fingerprints, importance.
 
     It says what differs, not which one to promote: the gate decides that on requests that both have scored.
+
+    For example: shadow models compare champion challenger-2 --html page.html
     """
     from shadow_platform.cli.models.comparing import compare_versions
 
@@ -114,17 +126,24 @@ def models_compare(
 def models_history(
     use_case: UseCaseOption,
     version: Annotated[str | None, typer.Argument(help=f"Only changes that name it. {VERSION_HELP}")] = None,
+    alias: Annotated[str | None, typer.Option(help="Only changes of this alias, set now or not.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every change of an alias, oldest first: who, when, from, to, why, on which evidence."""
+    """Every change of an alias, oldest first: who, when, from, to, why, on which evidence.
+
+    For example: shadow models history --alias canary
+    """
     from shadow_platform.cli.models.showing import show_history
 
-    show_history(use_case, version, as_json=as_json)
+    show_history(use_case, version, alias, as_json=as_json)
 
 
 @models_app.command("lineage")
 def models_lineage(version: VersionArgument, use_case: UseCaseOption, as_json: JsonOption = False) -> None:
-    """Where a version comes from (bundle, run, frame, partitions, code) and what it led to (decisions, answers)."""
+    """Where a version comes from (bundle, run, frame, partitions, code) and what it led to (decisions, answers).
+
+    For example: shadow models lineage 3
+    """
     from shadow_platform.cli.models.descent import show_lineage
 
     show_lineage(use_case, version, as_json=as_json)
@@ -140,7 +159,10 @@ def models_reconcile(use_case: UseCaseOption) -> None:
 
 @models_app.command("reproduce")
 def models_reproduce(version: VersionArgument, use_case: UseCaseOption) -> None:
-    """Train a version again and compare the bundles. Exit 0: the same bundle, 1: another one, 2: cannot be done."""
+    """Train a version again and compare the bundles. Exit 0: the same bundle, 1: another one, 2: cannot be done.
+
+    For example: shadow models reproduce champion
+    """
     from shadow_platform.cli.reproducing import reproduce_version
 
     raise typer.Exit(reproduce_version(use_case, version))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rich.text import Text
 
-from shadow_platform.adapters.version_pages import comparison_html
-from shadow_platform.cli.models.printing import UNKNOWN, estimate, fact, print_json, print_line, print_table, short
+from shadow_platform.adapters.pages.comparison import comparison_html
+from shadow_platform.cli.models.printing import print_json, print_line, print_table, short
 from shadow_platform.cli.models.sources import Versions
 from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.contracts.version_words import SEGMENT_METRIC, UNKNOWN, estimate, fact, moment, sameness
 from shadow_platform.contracts.versions import (
     FeatureComparison,
     ImportanceComparison,
@@ -22,7 +23,6 @@ from shadow_platform.contracts.versions import (
 )
 from shadow_platform.domain import versions
 
-SEGMENT_METRIC = "log_loss"
 SHOWN_IMPORTANCES = 10
 
 
@@ -76,7 +76,7 @@ def _print(comparison: VersionComparison) -> None:
 
 
 def _described(version: VersionSummary) -> str:
-    as_of = f"trained as of {version.trained_as_of:%Y-%m-%d %H:%M}" if version.trained_as_of else ""
+    as_of = f"trained as of {moment(version.trained_as_of)}" if version.trained_as_of else ""
     return ", ".join(filter(None, (version.model_name, *version.aliases, as_of)))
 
 
@@ -85,7 +85,7 @@ def _print_segments(comparison: VersionComparison, one: str, other: str) -> None
     for segment in comparison.segments:
         metric = next((found for found in segment.metrics if found.name == SEGMENT_METRIC), None)
         if metric is not None:
-            counts = f"{segment.n_a or UNKNOWN} / {segment.n_b or UNKNOWN}"
+            counts = f"{fact(segment.n_a)} / {fact(segment.n_b)}"
             values = estimate(metric.a), estimate(metric.b), _better(metric, comparison)
             rows.append((segment.feature, segment.level, counts, *values))
     print_table(f"{SEGMENT_METRIC} by segment", ("feature", "level", "rows", one, other, "better"), rows)
@@ -119,7 +119,7 @@ def _pair(pair: Pair) -> tuple[str, str, str, Text]:
         pair.name,
         fact(short(pair.a)),
         fact(short(pair.b)),
-        Text("same", "dim") if pair.is_same else Text("differs", "bold"),
+        Text(sameness(pair.is_same), "bold" if pair.is_same is False else "dim"),
     )
 
 

@@ -3,13 +3,8 @@
 Upstream: ``sources``, ``domain.versions``. Downstream: people, and programs that read the JSON.
 """
 
-from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
-
-from shadow_platform.cli.models.printing import fact, print_json
+from shadow_platform.cli.models.printing import print_json, print_tree
 from shadow_platform.cli.models.sources import Versions
-from shadow_platform.contracts.versions import LineageNode
 from shadow_platform.domain import versions
 
 
@@ -28,13 +23,4 @@ def show_lineage(use_case: str, named: str, *, as_json: bool) -> None:
     if as_json:
         print_json(tree)
     else:
-        Console().print(_tree(tree))
-
-
-def _tree(node: LineageNode) -> Tree:
-    tree = Tree(Text.assemble((node.kind, "bold"), " ", node.name))
-    for name, value in node.facts.items():
-        tree.add(Text.assemble((f"{name}: ", "dim"), fact(value)))
-    for child in node.children:
-        tree.children.append(_tree(child))
-    return tree
+        print_tree(tree)

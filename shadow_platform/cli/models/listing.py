@@ -38,9 +38,9 @@ class SearchWords:
 
         return versions.VersionFilter(
             models=self.models,
-            numbers=self.numbers,
+            numbers=[versions.parse_number(text) for text in self.numbers],
             aliases=self.aliases,
-            tags=dict(versions.parse_tag(text) for text in self.tags),
+            tags=[versions.parse_tag(text) for text in self.tags],
             metrics=[versions.parse_metric_test(text) for text in self.metrics],
             since=moment(self.since),
             until=moment(self.until),
@@ -82,7 +82,8 @@ def _print(found: Sequence[VersionSummary], limit: int | None, as_json: bool) ->
     metrics = [name for name in KEY_METRICS if any(name in version.metrics for version in shown)]
     now = datetime.now(UTC)
     rows = [_cells(version, metrics, now) for version in shown]
-    print_table(None, ("version", "model", "aliases", "age", *metrics), rows, wrapped=("model", "aliases"))
+    columns = ("version", "model", "aliases", "age", *metrics)
+    print_table(None, columns, rows, wrapped=("aliases",), n_optional=len(metrics))
     for version in shown:
         if version.archived_reason is not None:
             print_line(f"{_name(version)} was archived: {version.archived_reason}")

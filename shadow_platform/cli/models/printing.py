@@ -17,13 +17,16 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
-from shadow_platform.contracts.model_card import MetricEstimate
-from shadow_platform.contracts.versions import Scalar
+from shadow_platform.contracts.version_words import fact
+from shadow_platform.contracts.versions import LineageNode, Scalar
 
 KEY_METRICS = ("roc_auc", "log_loss", "brier", "f1")
 SHORT_HASH = 12
-UNKNOWN = "-"
+UNBOUNDED = 100_000
+# C0, DEL and C1, but for the end of a line.
+CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"}
 
 
 def print_json(value: Any) -> None:
@@ -44,56 +47,82 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(
-    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], wrapped: Collection[str] = ()
+    title: str | None,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    wrapped: Collection[str] = (),
+    n_optional: int = 0,
 ) -> None:
     """Print a table, unless it has no rows. Text is never read as markup.
 
     Args:
         columns: names; none for rows that speak for themselves.
         wrapped: columns that a narrow terminal breaks into lines; default: each.
+        n_optional: how many of the last columns a terminal that is still too narrow does without.
     """
     if not rows:
         return
-    console = Console()
+    console = _console()
     if title:
         # Not the table's own title: a narrow table would break it.
-        console.print(Text(f"\n{title}", "bold"))
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, show_header=bool(columns))
-    for name in columns or [""] * len(rows[0]):
-        table.add_column(name, overflow="fold", no_wrap=bool(wrapped) and name not in wrapped)
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        console.print(_text(f"\n{title}", "bold"))
+    table = _table(columns, rows, wrapped)
+    for _ in range(n_optional):
+        if console.measure(table, options=console.options.update(max_width=UNBOUNDED)).minimum <= console.width:
+            break
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+        table = _table(columns, rows, wrapped)
     console.print(table)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], wrapped: Collection[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, show_header=bool(columns))
+    cells = [[_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    for n, name in enumerate(columns or [""] * len(rows[0])):
+        is_whole = bool(wrapped) and name not in wrapped
+        widest = max(len(name), *(row[n].cell_len for row in cells))
+        table.add_column(_text(name), overflow="fold", no_wrap=is_whole, min_width=widest if is_whole else None)
+    for row in cells:
+        table.add_row(*row)
+    return table
 
 
 def print_line(text: str, indent: int = 0) -> None:
     """Print a sentence, broken between words."""
-    Console().print(Padding(Text(text), (0, 0, 0, indent)))
+    _console().print(Padding(_text(text), (0, 0, 0, indent), expand=False))
 
 
-def fact(value: Scalar) -> str:
-    """A fact in words.
+def print_tree(root: LineageNode) -> None:
+    """Print a node and all that lies behind it."""
+    _console().print(_tree(root))
 
-    >>> fact(None), fact(True), fact(0.1234567), fact("mail")
-    ('-', 'yes', '0.123457', 'mail')
+
+def _tree(node: LineageNode) -> Tree:
+    tree = Tree(Text.assemble(_text(node.kind, "bold"), " ", _text(node.name)))
+    for name, value in node.facts.items():
+        tree.add(Text.assemble(_text(f"{name}: ", "dim"), _text(fact(value))))
+    for child in node.children:
+        tree.children.append(_tree(child))
+    return tree
+
+
+def _console() -> Console:
+    """The terminal; what goes into a file or another program instead is not broken into lines."""
+    console = Console()
+    return console if console.is_terminal else Console(width=UNBOUNDED)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style)
+
+
+def printable(text: str) -> str:
+    r"""The text without what a terminal takes for an order: tags and reasons are written by others.
+
+    >>> printable("drift\x1b[2J\x9b1m")
+    'drift�[2J�1m'
     """
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def estimate(found: MetricEstimate | None) -> str:
-    """A metric with its interval.
-
-    >>> estimate(MetricEstimate(value=0.75, low=0.7, high=0.8))
-    '0.7500 [0.7000, 0.8000]'
-    """
-    if found is None:
-        return UNKNOWN
-    has_interval = found.low is not None and found.high is not None
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]" if has_interval else f"{found.value:.4f}"
+    return text.translate(CONTROLS)
 
 
 def short(value: Scalar) -> Scalar:

@@ -6,9 +6,10 @@ Upstream: ``sources``. Downstream: people, and programs that read the JSON.
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 
-from shadow_platform.cli.models.printing import estimate, fact, print_json, print_line, print_table
+from shadow_platform.cli.models.printing import print_json, print_line, print_table
 from shadow_platform.cli.models.sources import Versions
 from shadow_platform.contracts.model_card import ModelCard, SegmentMetrics
+from shadow_platform.contracts.version_words import estimate, fact, moment
 from shadow_platform.contracts.versions import Scalar, VersionDetails, VersionSummary
 from shadow_platform.domain.versions import CODE_TAGS
 
@@ -43,16 +44,17 @@ def show_version(use_case: str, named: str, *, as_json: bool) -> None:
     _print_facts("files", source.paths(details))
 
 
-def show_history(use_case: str, named: str | None, *, as_json: bool) -> None:
+def show_history(use_case: str, named: str | None, alias: str | None, *, as_json: bool) -> None:
     """Print changes of aliases, oldest first."""
     source = Versions(use_case)
     version = None if named is None else source.number(named)
-    rows = source.transitions(version)
+    rows = source.transitions(version, alias)
     if as_json:
         print_json(rows)
         return
     if not rows:
-        print_line("no alias has changed" if version is None else f"no change of an alias names version {version}")
+        changed = "an alias" if alias is None else f"alias {alias}"
+        print_line("no alias has changed" if version is None else f"no change of {changed} names version {version}")
     for row in rows:
         before, after = row["from_version"] or "none", row["to_version"] or "none"
         print_line(
@@ -81,9 +83,10 @@ def _identity(summary: VersionSummary) -> dict[str, Scalar]:
 
 
 def _print_card(card: ModelCard) -> None:
-    overall, *groups = card.segments
-    rows = [(name, estimate(found)) for name, found in overall.metrics.items()]
-    print_table(f"metrics on {overall.n} evaluation rows, {overall.n_positive} positive", ("metric", "value"), rows)
+    groups = [segment for segment in card.segments if segment.feature is not None]
+    for overall in (segment for segment in card.segments if segment.feature is None):
+        rows = [(name, estimate(found)) for name, found in overall.metrics.items()]
+        print_table(f"metrics on {overall.n} evaluation rows, {overall.n_positive} positive", ("metric", "value"), rows)
     print_table("segments", ("feature", "level", "rows", *SEGMENT_METRICS), [_segment(group) for group in groups])
     largest = card.importances[:SHOWN_IMPORTANCES]
     print_table(
@@ -107,12 +110,12 @@ def _windows(details: VersionDetails) -> Iterable[tuple[str, str]]:
     if details.card is None:
         manifest = details.manifest
         yield "fit", f"{manifest.n_train} rows"
-        span = f"{manifest.evaluation_start:%Y-%m-%d %H:%M} to {manifest.evaluation_end:%Y-%m-%d %H:%M}"
+        span = f"{moment(manifest.evaluation_start)} to {moment(manifest.evaluation_end)}"
         yield "evaluation", f"{span}, {manifest.n_evaluation} rows"
         return
     for part in details.card.parts:
         share = f", {part.n_positive / part.n:.1%} positive" if part.n else ""
-        yield part.name, f"{part.start:%Y-%m-%d %H:%M} to {part.end:%Y-%m-%d %H:%M}, {part.n} rows{share}"
+        yield part.name, f"{moment(part.start)} to {moment(part.end)}, {part.n} rows{share}"
 
 
 def _parameters(details: VersionDetails) -> dict[str, Scalar]:

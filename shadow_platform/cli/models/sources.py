@@ -46,7 +46,7 @@ class Versions:
     def number(self, named: str) -> str:
         """Version that a number or an alias names; raises ``RegistryError`` for an alias that points nowhere."""
         if named.isdecimal():
-            return named
+            return versions.parse_number(named)
         found = self.platform.registry().alias(self.use_case.name, named)
         if found is None:
             raise RegistryError(
@@ -102,10 +102,24 @@ class Versions:
         """PNG pictures of a version's training by name; none when they are gone."""
         return TrainingRuns(self.platform.settings.mlflow_uri).pictures(summary.run_id)
 
-    def transitions(self, version: str | None) -> list[dict[str, Any]]:
-        """Changes of aliases that name a version, or all of them, oldest first."""
-        rows = self.platform.transitions(self.use_case)
-        return [row for row in rows if version is None or version in (row["from_version"], row["to_version"])]
+    def transitions(self, version: str | None, alias: str | None = None) -> list[dict[str, Any]]:
+        """Changes of aliases that name a version, of one alias, or all of them, oldest first.
+
+        Raises:
+            RegistryError: neither they nor the registry know of the version, or they not of the alias.
+        """
+        every = self.platform.transitions(self.use_case)
+        named = [row for row in every if version is None or version in (row["from_version"], row["to_version"])]
+        if version is not None and not named:
+            # A version that was deleted has a history all the same; one that nobody knows has none.
+            self.platform.registry().get(self.use_case.name, version)
+        known = sorted({row["alias"] for row in every})
+        if alias is not None and alias not in known:
+            raise RegistryError(
+                f"no version of {self.use_case.name} ever had the alias {alias!r}, only "
+                f"{', '.join(known) or 'none at all'}; correct the alias, or leave it out"
+            )
+        return [row for row in named if alias is None or row["alias"] == alias]
 
     def decisions(self, version: str) -> list[dict[str, Any]]:
         """Decisions of the gate that name a version, oldest first."""

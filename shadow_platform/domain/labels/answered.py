@@ -5,7 +5,8 @@ Belongs here: matching by subject and time, or by the event that an envelope nam
 label's SQL, ``labels``, ``training_frame``.
 
 A request that is replayed is answered at the time of its event. A live one is answered some milliseconds later, by
-another clock: only the event that its context names tells that both are one.
+another clock: only the event that its context names tells that both are one. Answers hold keys as texts; what comes of
+them has the types of the recorded requests.
 """
 
 import json
@@ -14,6 +15,7 @@ from datetime import datetime
 import pandas as pd
 
 from shadow_platform.contracts.use_case import Envelope
+from shadow_platform.domain.labels.keys import as_recorded, is_in
 from shadow_platform.domain.labels.known import LABEL_KEY
 
 
@@ -27,7 +29,7 @@ def with_context(answered: pd.DataFrame, envelope: Envelope | None) -> pd.DataFr
     if not fields:
         return rows
     texts = answered["context"].where(answered["context"].notna(), "{}")
-    values = [tuple(map(json.loads(text).get, (field.name for field in fields))) for text in texts]
+    values = [tuple(map((json.loads(text) or {}).get, (field.name for field in fields))) for text in texts]
     columns = pd.DataFrame(values, rows.index, [field.name for field in fields], dtype=object)
     for field in fields:
         if field.kind == "timestamp":
@@ -40,19 +42,20 @@ def requests_to_label(
 ) -> pd.DataFrame:
     """The spine and, below it, answered requests in ``[start, end)`` that it does not hold.
 
-    A request of the spine whose event was answered at other times only gives way to its answers.
+    A request of the spine whose event was answered at other times only gives way to its answers. An answer about a
+    subject that the spine's type cannot hold, ``x7`` among numbers, is left out: no event can tell of it.
 
     Args:
         spine: result of the use case's ``requests_sql``.
         answered: ``subject_id, requested_at, context`` of ``predictions``; more is not known of them.
     """
     within = answered[(answered["requested_at"] >= start) & (answered["requested_at"] < end)]
-    others = within[~_is_in(within, spine, LABEL_KEY)].drop_duplicates(LABEL_KEY)
+    others = within[~is_in(within, spine, LABEL_KEY)].drop_duplicates(LABEL_KEY)
     if others.empty:
         return spine
-    others = with_context(others.astype({"subject_id": spine["subject_id"].dtype}), envelope)
-    stays = _is_in(spine, within, LABEL_KEY) | ~_is_same_event(spine, others, envelope)
-    return pd.concat([spine[stays], others], ignore_index=True)
+    others = with_context(others, envelope)
+    stays = is_in(spine, within, LABEL_KEY) | ~_is_same_event(spine, others, envelope)
+    return pd.concat([spine[stays], as_recorded(others, spine)], ignore_index=True)
 
 
 def hidden_among(requests: pd.DataFrame, hidden: pd.DataFrame, envelope: Envelope | None) -> pd.DataFrame:
@@ -69,15 +72,11 @@ def hidden_among(requests: pd.DataFrame, hidden: pd.DataFrame, envelope: Envelop
 
 def without_label(answered: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """Answers that none of the labels is about."""
-    return answered[~_is_in(answered, labels, LABEL_KEY)]
+    return answered[~is_in(answered, labels, LABEL_KEY)]
 
 
 def _is_same_event(rows: pd.DataFrame, others: pd.DataFrame, envelope: Envelope | None) -> "pd.Series[bool]":
     """Whether each row is about an event that the others are about; of nothing without a key."""
     if envelope is None or envelope.key is None:
         return pd.Series(False, index=rows.index)
-    return _is_in(rows, others[others[envelope.key].notna()], ["subject_id", envelope.key])
-
-
-def _is_in(rows: pd.DataFrame, others: pd.DataFrame, key: list[str]) -> "pd.Series[bool]":
-    return pd.Series(pd.MultiIndex.from_frame(rows[key]).isin(pd.MultiIndex.from_frame(others[key])), index=rows.index)
+    return is_in(rows, others[others[envelope.key].notna()], ["subject_id", envelope.key])

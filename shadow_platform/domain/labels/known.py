@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from shadow_platform.domain.labels.keys import as_recorded, is_in
+
 LABEL_KEY = ["subject_id", "requested_at"]
 _IMPORTED = "import:"
 
@@ -48,11 +50,11 @@ def combine(computed: pd.DataFrame, imported: pd.DataFrame, hidden: pd.DataFrame
     """
     rows = computed.assign(source="events")
     if len(imported):
-        imported = imported.astype({"subject_id": rows["subject_id"].dtype}) if len(rows) else imported
-        rows = pd.concat([rows, imported], ignore_index=True) if len(rows) else imported[list(rows.columns)]
+        columns = list(rows.columns)
+        rows = pd.concat([rows, as_recorded(imported, rows)], ignore_index=True) if len(rows) else imported[columns]
     n_censored = 0
     if hidden is not None and len(hidden):
-        is_hidden = pd.MultiIndex.from_frame(rows[LABEL_KEY]).isin(pd.MultiIndex.from_frame(hidden[LABEL_KEY]))
+        is_hidden = is_in(rows, hidden, LABEL_KEY)
         rows, n_censored = rows[~is_hidden], int(is_hidden.sum())
     instant = [*LABEL_KEY, "known_at"]
     again = rows[rows.duplicated(instant, keep=False)]

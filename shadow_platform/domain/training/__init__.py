@@ -21,6 +21,7 @@ from shadow_platform.domain.training.fingerprints import (
 )
 from shadow_platform.domain.training.fitting import Trained, raw_scores, train
 from shadow_platform.domain.training.frame import assemble
+from shadow_platform.domain.training.hyperparameters import accepted
 from shadow_platform.domain.training.importance import importances
 from shadow_platform.domain.training.inputs import learn_inputs
 from shadow_platform.domain.training.metrics import estimates, metrics
@@ -37,6 +38,7 @@ from shadow_platform.domain.training.windows import (
     PARTS,
     Window,
     Windows,
+    parts_of_rows,
     reference_rows,
     split,
     time_blocks,
@@ -54,6 +56,7 @@ __all__ = [
     "Trained",
     "Window",
     "Windows",
+    "accepted",
     "archived_reason",
     "assemble",
     "bundle_fingerprints",
@@ -69,6 +72,7 @@ __all__ = [
     "monotonicity",
     "parity",
     "partitions_fingerprint",
+    "parts_of_rows",
     "precision_recall",
     "quality",
     "queries_fingerprint",

@@ -48,7 +48,7 @@ def best_iterations(block: Block, spec: ModelSpec, seed: int, parameters: Mappin
     """Number of steps, at most the family's own, with the least log loss on the judged rows; of equals the fewest.
 
     Raises:
-        UseCaseError: a model of this family does not tell what it answers after each step.
+        UseCaseError: a model of this family does not tell what it answers after each step, or answers no number.
     """
     fitted = block.fit(spec, seed, parameters)
     staged = staged_scores(fitted, block.judged)
@@ -57,7 +57,14 @@ def best_iterations(block: Block, spec: ModelSpec, seed: int, parameters: Mappin
             f"model {spec.name!r} declares iterations={spec.iterations!r}, but {type(fitted).__name__} has no "
             "staged_predict_proba; expected a model whose steps can be looked at; declare iterations=None"
         )
-    return int(np.argmin([block.log_loss(raw, parameters) for raw in staged])) + 1
+    losses = np.array([block.log_loss(raw, parameters) for raw in staged])
+    if not np.isfinite(losses).all():
+        step = int(np.argmin(np.isfinite(losses)))
+        raise UseCaseError(
+            f"log loss of model {spec.name!r} is {losses[step]} after step {step + 1}; expected a finite number at "
+            "every step; correct its parameters or the features"
+        )
+    return int(np.argmin(losses)) + 1
 
 
 def staged_scores(estimator: Any, matrix: Matrix) -> Iterator[Floats] | None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -25,15 +25,20 @@ from shadow_platform.contracts.use_case import ModelSpec, Parameter, UseCase
 # Files and folders of the platform that decide which bytes a bundle holds, beside the family's builder.
 SOURCES = (
     "adapters/bundle",
-    "adapters/model_card.py",
     "adapters/onnx_export.py",
-    "adapters/templates/model_card.html.jinja",
-    "adapters/templates/page_style.css.jinja",
+    "adapters/pages/card.py",
+    "adapters/pages/rendering.py",
+    "adapters/pages/templates/model_card.html.jinja",
+    "adapters/pages/templates/page_style.css.jinja",
+    "adapters/threads.py",
     "adapters/training_plots.py",
     "assets/training/judging.py",
     "assets/training/making.py",
     "contracts/bundle.py",
     "contracts/model_card.py",
+    "contracts/models.py",
+    "contracts/policies.py",
+    "contracts/verdicts.py",
     "domain/fairness.py",
     "domain/training",
     "use_case_kit/models.py",
@@ -46,6 +51,7 @@ def bundle_fingerprints(
     spec: ModelSpec,
     parameters: Mapping[str, Parameter],
     seed: int,
+    as_of: datetime,
     data: str,
     code: Mapping[str, Any],
     environment: Mapping[str, str],
@@ -54,6 +60,7 @@ def bundle_fingerprints(
 
     Args:
         parameters: hyperparameters the model was fitted with, chosen ones included.
+        as_of: end of the policy's window; two of them may have one frame, and still split it otherwise.
         data: fingerprint of the frame.
         code: digests of ``SOURCES``, and the description of the family's builder.
         environment: versions of Python and of the packages that make a model.
@@ -69,6 +76,7 @@ def bundle_fingerprints(
         "model": [spec.name, spec.description, spec.iterations],
         "parameters": parameters,
         "seed": seed,
+        "as_of": as_of,
         "threshold": use_case.answer.threshold,
         "costs": use_case.costs,
         "quality": use_case.quality,
@@ -103,6 +111,9 @@ def frame_fingerprint(frame: pd.DataFrame) -> str:
         column = frame[name]
         if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
             column = column.astype("datetime64[us, UTC]").astype("int64")
+        elif pd.api.types.is_integer_dtype(column.dtype):
+            # Not as floats, which do not tell integers above 2 ** 53 apart.
+            column = column.astype("UInt64" if pd.api.types.is_unsigned_integer_dtype(column.dtype) else "Int64")
         elif pd.api.types.is_numeric_dtype(column.dtype):
             column = pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan))
         else:
@@ -143,10 +154,9 @@ def _plain(value: Any) -> Any:
         return {kind: [str(value.dtype), value.tolist()]}
     if is_dataclass(value) and not isinstance(value, type):
         return {kind: {field.name: getattr(value, field.name) for field in fields(value)}}
-    if hasattr(value, "get_params"):
-        return {kind: value.get_params(deep=False)}
-    if hasattr(value, "__dict__"):
-        return {kind: vars(value)}
+    # Of functions and classes this would tell their attributes, not what they do.
+    if hasattr(value, "__dict__") and not callable(value):
+        return {kind: value.get_params(deep=False) if hasattr(value, "get_params") else vars(value)}
     raise UseCaseError(
         f"{value!r} ({kind}) is part of a model and has no form that is the same in every process; "
         "use numbers, strings, dataclasses or scikit-learn estimators"

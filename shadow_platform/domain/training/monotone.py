@@ -44,7 +44,7 @@ def _criterion(
 ) -> Criterion:
     name = f"monotone_{feature.name}"
     if len(steps) < 2:
-        reason = f"{feature.name} is {steps[0]:g} in nine rows of ten and more; a direction shows between two values"
+        reason = f"{feature.name} is {steps[0]:g} in every row; a direction shows between two values"
         return Criterion(
             name=name, outcome=Outcome.INSUFFICIENT, value=None, limit=0.0, n=len(rows), is_hard=True, reason=reason
         )

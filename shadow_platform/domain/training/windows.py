@@ -66,12 +66,8 @@ def windows(policy: TrainingPolicy, horizon: timedelta, as_of: datetime) -> Wind
     return Windows(fit, calibration, evaluation, gap)
 
 
-def split(frame: pd.DataFrame, parts: Windows, min_rows: int) -> npt.NDArray[np.str_]:
-    """Part of each row, or ``hidden``; empty in a gap, and where the label came later than the next part's start.
-
-    Raises:
-        NotEnoughData: a part has too few rows, or labels of one class only.
-    """
+def parts_of_rows(frame: pd.DataFrame, parts: Windows) -> npt.NDArray[np.str_]:
+    """Part of each row, or ``hidden``; empty in a gap, and where the label came later than the next part's start."""
     times, known = frame["requested_at"], frame["known_at"]
     is_labelled = frame["label"].notna().to_numpy(dtype=bool)
     result = np.full(len(frame), "", dtype="<U11")
@@ -82,8 +78,19 @@ def split(frame: pd.DataFrame, parts: Windows, min_rows: int) -> npt.NDArray[np.
         if name != EVALUATION:
             is_in &= (known <= window.end + parts.gap).to_numpy(dtype=bool)
         result[is_in] = name
+    return result
+
+
+def split(frame: pd.DataFrame, parts: Windows, min_rows: int) -> npt.NDArray[np.str_]:
+    """Part of each row, as ``parts_of_rows``, when every part can do its work.
+
+    Raises:
+        NotEnoughData: a part has too few rows, or labels of one class only.
+    """
+    result = parts_of_rows(frame, parts)
+    for name, window in zip(PARTS, (parts.fit, parts.calibration, parts.evaluation), strict=True):
         needed = min_rows if name == FIT else min(MIN_ROWS_OF_A_PART, min_rows)
-        labels = frame["label"][is_in].to_numpy(dtype=bool)
+        labels = frame["label"][result == name].to_numpy(dtype=bool)
         if len(labels) < needed or labels.all() or not labels.any():
             raise NotEnoughData(
                 f"{name} part {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} has {len(labels)} labelled "

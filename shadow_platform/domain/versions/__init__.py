@@ -2,7 +2,7 @@
 
 Belongs here: what a filter means, what differs between two versions and what that is worth, what a version comes from.
 Does not belong here: where versions are kept (``adapters.registry``), how they are shown (``cli.models``,
-``adapters.version_pages``). Upstream: registry, bundles, frame records, tables. Downstream: ``shadow models``.
+``adapters.pages``). Upstream: registry, bundles, frame records, tables. Downstream: ``shadow models``.
 """
 
 from shadow_platform.domain.versions.comparing import compare
@@ -13,6 +13,7 @@ from shadow_platform.domain.versions.filtering import (
     matching,
     parse_metric_test,
     parse_moment,
+    parse_number,
     parse_sort,
     parse_tag,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "matching",
     "parse_metric_test",
     "parse_moment",
+    "parse_number",
     "parse_sort",
     "parse_tag",
     "summary_of_experiment",

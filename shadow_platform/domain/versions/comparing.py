@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from shadow_platform.contracts.bundle import CategoricalInput, NumericInput
+from shadow_platform.contracts.bundle import BundleManifest, CategoricalInput, NumericInput
 from shadow_platform.contracts.model_card import FeatureImportance, MetricEstimate, ModelCard, SegmentMetrics
+from shadow_platform.contracts.version_words import moment
 from shadow_platform.contracts.versions import (
     FeatureComparison,
     FeatureStatus,
@@ -31,6 +32,10 @@ LEARNED = ("imputed", "levels")
 
 SAME_ROWS = (
     "both were evaluated on the same rows: their errors move together, so overlapping intervals do not prove them equal"
+)
+UNKNOWN_ROWS = (
+    "whether both were evaluated on the same rows is not known, because a bundle does not say which frame it was "
+    "trained on: a difference may come from the rows and not from the model"
 )
 OTHER_ROWS = (
     "they were evaluated on different rows: a difference may come from the days and not from the model; the gate "
@@ -52,10 +57,12 @@ def compare(a: VersionDetails, b: VersionDetails) -> VersionComparison:
         features=tuple(_features(a, b)),
         settings=_pairs(_settings(a), _settings(b)),
         parameters=tuple(
-            sorted(_pairs(a.manifest.parameters, b.manifest.parameters), key=lambda pair: (pair.is_same, pair.name))
+            sorted(
+                _pairs(a.manifest.parameters, b.manifest.parameters), key=lambda pair: (pair.is_same is True, pair.name)
+            )
         ),
-        data=_pairs(_data(a), _data(b)),
-        fingerprints=_pairs(a.manifest.fingerprints, b.manifest.fingerprints),
+        data=_recorded(_data(a), _data(b)),
+        fingerprints=_recorded(a.manifest.fingerprints, b.manifest.fingerprints),
         importances=tuple(_importances(a.card, b.card)),
     )
 
@@ -87,8 +94,9 @@ def _have_overlap(a: MetricEstimate | None, b: MetricEstimate | None) -> bool | 
 
 def _overall(details: VersionDetails) -> Estimates:
     """Metrics on all evaluation rows; without a card they have no interval."""
-    if details.card is not None and details.card.segments:
-        return details.card.segments[0].metrics
+    for segment in details.card.segments if details.card else ():
+        if segment.feature is None:
+            return segment.metrics
     return {name: MetricEstimate(value=value, low=None, high=None) for name, value in details.manifest.metrics.items()}
 
 
@@ -96,7 +104,7 @@ def _notes(a: VersionDetails, b: VersionDetails) -> Iterable[str]:
     if a.summary.version == b.summary.version:
         yield f"both are version {a.summary.version}"
         return
-    yield SAME_ROWS if _evaluated_on(a) == _evaluated_on(b) else OTHER_ROWS
+    yield _note_on_rows(a.manifest, b.manifest)
     without_card = " and ".join(str(details.summary.version) for details in (a, b) if details.card is None)
     if without_card:
         yield (
@@ -108,9 +116,11 @@ def _notes(a: VersionDetails, b: VersionDetails) -> Iterable[str]:
         yield f"no record of the partitions in the training frame of version {without_record}"
 
 
-def _evaluated_on(details: VersionDetails) -> tuple[str | None, datetime, datetime]:
-    manifest = details.manifest
-    return manifest.fingerprints.get("data"), manifest.evaluation_start, manifest.evaluation_end
+def _note_on_rows(a: BundleManifest, b: BundleManifest) -> str:
+    if (a.evaluation_start, a.evaluation_end) != (b.evaluation_start, b.evaluation_end):
+        return OTHER_ROWS
+    (frame,) = _recorded({"data": a.fingerprints.get("data")}, {"data": b.fingerprints.get("data")})
+    return {True: SAME_ROWS, False: OTHER_ROWS, None: UNKNOWN_ROWS}[frame.is_same]
 
 
 def _segments(a: ModelCard | None, b: ModelCard | None) -> Iterable[SegmentComparison]:
@@ -139,7 +149,7 @@ def _features(a: VersionDetails, b: VersionDetails) -> Iterable[FeatureCompariso
             continue
         # What only one side knows (its card) has not changed.
         known = [fact for fact in (*DECLARED, *LEARNED) if fact in ours[name] and fact in theirs[name]]
-        pairs = [Pair(name=fact, a=ours[name][fact], b=theirs[name][fact]) for fact in known]
+        pairs = _pairs({fact: ours[name][fact] for fact in known}, {fact: theirs[name][fact] for fact in known})
         changes = tuple(pair for pair in pairs if not pair.is_same)
         yield FeatureComparison(name=name, status=_status(changes), changes=changes)
 
@@ -180,7 +190,7 @@ def _data(details: VersionDetails) -> dict[str, Scalar]:
     manifest, frame = details.manifest, details.frame
     facts: dict[str, Scalar] = {
         "frame": manifest.fingerprints.get("data"),
-        "trained as of": manifest.trained_as_of.isoformat(sep=" ", timespec="minutes"),
+        "trained as of": moment(manifest.trained_as_of),
         **_windows(details),
     }
     if frame is not None:
@@ -213,7 +223,7 @@ def _windows(details: VersionDetails) -> dict[str, Scalar]:
 
 
 def _window(start: datetime, end: datetime) -> str:
-    return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    return f"{moment(start)} to {moment(end)}"
 
 
 def _importances(a: ModelCard | None, b: ModelCard | None) -> list[ImportanceComparison]:
@@ -234,7 +244,18 @@ def _ranked(card: ModelCard | None) -> dict[str, tuple[int, MetricEstimate]]:
 
 
 def _pairs(a: Mapping[str, Scalar], b: Mapping[str, Scalar]) -> tuple[Pair, ...]:
-    return tuple(Pair(name=name, a=a.get(name), b=b.get(name)) for name in _union(a, b))
+    """What was chosen for each: a version that lacks one was made without it."""
+    return tuple(
+        Pair(name=name, a=a.get(name), b=b.get(name), is_same=a.get(name) == b.get(name)) for name in _union(a, b)
+    )
+
+
+def _recorded(a: Mapping[str, Scalar], b: Mapping[str, Scalar]) -> tuple[Pair, ...]:
+    """What was recorded of each: what one of them lacks may be the same or not."""
+    return tuple(
+        pair if pair.a is not None and pair.b is not None else pair.model_copy(update={"is_same": None})
+        for pair in _pairs(a, b)
+    )
 
 
 def _union(a: Iterable[Key], b: Iterable[Key]) -> list[Key]:

@@ -7,14 +7,16 @@ of the command line. Downstream: ``shadow models list|search``.
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.versions import VersionSummary
 
+MAX_DIGITS = 9
+MAX_LISTED = 20
 Status = Literal["registered", "archived"]
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -58,7 +60,7 @@ class VersionFilter:
         models: names of model families, one of which it must be.
         numbers: registry versions, one of which it must be.
         aliases: one of which must point to it.
-        tags: that it must carry with these values.
+        tags: names and values, all of which it must carry.
         since, until: of the time it was registered, or trained when it was archived; the end is exclusive.
         as_of_since, as_of_until: of ``trained_as_of``; the end is exclusive.
     """
@@ -66,7 +68,7 @@ class VersionFilter:
     models: Collection[str] = ()
     numbers: Collection[str] = ()
     aliases: Collection[str] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Collection[tuple[str, str]] = ()
     metrics: Sequence[MetricTest] = ()
     since: datetime | None = None
     until: datetime | None = None
@@ -80,7 +82,7 @@ class VersionFilter:
             (not self.models or version.model_name in self.models)
             and (not self.numbers or version.version in self.numbers)
             and (not self.aliases or bool(set(self.aliases) & set(version.aliases)))
-            and all(version.tags.get(name) == value for name, value in self.tags.items())
+            and all(version.tags.get(name) == value for name, value in self.tags)
             and all(test.holds(version.metrics) for test in self.metrics)
             and _is_within(version.created_at, self.since, self.until)
             and _is_within(version.trained_as_of, self.as_of_since, self.as_of_until)
@@ -92,12 +94,17 @@ def matching(versions: Sequence[VersionSummary], asked: VersionFilter) -> list[V
     """Those that the filter accepts, in the order given.
 
     Raises:
-        ShadowPlatformError: a metric that no version has: rather a slip of the pen than a search without result.
+        ShadowPlatformError: a name that none of them has: rather a slip of the pen than a search without result.
     """
-    known = {name for version in versions for name in version.metrics}
-    unknown = [test.metric for test in asked.metrics if test.metric not in known]
-    if known and unknown:
-        raise ShadowPlatformError(_no_such_metric(unknown[0], known))
+    named: Sequence[tuple[str, Iterable[str], Iterable[str]]] = (
+        ("model", asked.models, (version.model_name for version in versions)),
+        ("number", asked.numbers, (version.version for version in versions if version.version)),
+        ("alias", asked.aliases, (alias for version in versions for alias in version.aliases)),
+        ("tag", (name for name, _ in asked.tags), (name for version in versions for name in version.tags)),
+        ("metric", (test.metric for test in asked.metrics), _metric_names(versions)),
+    )
+    for kind, names, known in named if versions else ():
+        _require_known(kind, names, set(known))
     return [version for version in versions if asked.accepts(version)]
 
 
@@ -107,9 +114,8 @@ def in_order(versions: Sequence[VersionSummary], key: str, is_descending: bool) 
         values = {id(version): at.timestamp() for version in versions if (at := _TIMES[key](version)) is not None}
     else:
         values = {id(version): version.metrics[key] for version in versions if key in version.metrics}
-        known = {name for version in versions for name in version.metrics}
-        if known and not values:
-            raise ShadowPlatformError(_no_such_metric(key, {*known, *_TIMES}))
+        if versions:
+            _require_known("metric", [key], {*_metric_names(versions), *_TIMES})
     there = [version for version in versions if id(version) in values]
     there.sort(key=lambda version: values[id(version)], reverse=is_descending)
     return there + [version for version in versions if id(version) not in values]
@@ -131,6 +137,22 @@ def parse_metric_test(text: str) -> MetricTest:
         f"{text!r} compares no metric with a number; expected a name, one of {' '.join(COMPARISONS)} and a number; "
         "write for example 'roc_auc>=0.75', in quotes"
     )
+
+
+def parse_number(text: str) -> str:
+    """Number of a version, as the registry writes it.
+
+    >>> parse_number("007")
+    '7'
+    """
+    digits = text.strip()
+    number = digits.lstrip("0")
+    if not (digits.isascii() and digits.isdecimal() and 0 < len(number) <= MAX_DIGITS):
+        raise ShadowPlatformError(
+            f"{text!r} is no number of a version; expected 1, 2 and so on, with at most {MAX_DIGITS} digits; "
+            "`shadow models list` shows them"
+        )
+    return number
 
 
 def parse_tag(text: str) -> tuple[str, str]:
@@ -185,5 +207,18 @@ def _is_within(at: datetime | None, since: datetime | None, until: datetime | No
     return at is not None and (since is None or at >= since) and (until is None or at < until)
 
 
-def _no_such_metric(name: str, known: Collection[str]) -> str:
-    return f"no version has a metric {name!r}; expected one of {', '.join(sorted(known))}; correct the name"
+def _metric_names(versions: Sequence[VersionSummary]) -> set[str]:
+    return {name for version in versions for name in version.metrics}
+
+
+def _require_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is None:
+        return
+    # Names come from a store that others write to: as literals they cannot drive a terminal.
+    listed = [repr(name) for name in sorted(known, key=lambda name: (name.isdecimal() and int(name), name))]
+    shown, n_more = ", ".join(listed[:MAX_LISTED]) or "none at all", len(listed) - MAX_LISTED
+    raise ShadowPlatformError(
+        f"none of the models searched has the {kind} {unknown!r}, only {shown}{f' and {n_more} more' * (n_more > 0)}; "
+        f"correct the {kind}, or leave it out"
+    )

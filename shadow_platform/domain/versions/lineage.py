@@ -26,7 +26,7 @@ def lineage(
     """All that a version comes from, and all that it led to.
 
     Args:
-        run: ``None`` when MLflow no longer has it.
+        run: ``None`` when MLflow does not have it, or only as deleted.
         transitions: rows of ``model_transitions`` that name the version, oldest first.
         decisions: rows of ``gate_decisions`` that name the version, oldest first.
     """
@@ -62,7 +62,7 @@ def _bundle(details: VersionDetails) -> LineageNode:
 
 def _run(details: VersionDetails, run: RunRecord | None) -> LineageNode:
     tags = {**(run.tags if run else {}), **details.summary.tags}
-    facts: dict[str, Scalar] = {"status": run.status if run else "MLflow no longer has this run"}
+    facts: dict[str, Scalar] = {"status": run.status if run else "deleted, or not in MLflow"}
     if run is not None:
         facts |= {
             "started": run.started_at.isoformat(timespec="seconds") if run.started_at else None,

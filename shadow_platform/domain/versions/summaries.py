@@ -11,6 +11,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import pandas as pd
+
 from shadow_platform.contracts.ports import RegisteredVersion
 from shadow_platform.contracts.versions import VersionSummary
 
@@ -36,7 +38,6 @@ def summary_of_version(version: RegisteredVersion) -> VersionSummary:
 
 def summary_of_experiment(row: Mapping[str, Any]) -> VersionSummary:
     """A training run that did not become a version, from its row of ``model_experiments``."""
-    reason = row.get("archived_reason")
     return VersionSummary(
         use_case=row["use_case"],
         version=None,
@@ -44,11 +45,16 @@ def summary_of_experiment(row: Mapping[str, Any]) -> VersionSummary:
         bundle_hash=None,
         run_id=row["run_id"],
         created_at=row["trained_at"],
-        trained_as_of=row["trained_as_of"],
-        tags={"trigger": row["trigger"]},
-        metrics=_numbers(json.loads(row["metrics"])),
-        archived_reason=reason if isinstance(reason, str) and reason else NO_REASON,
+        trained_as_of=_known(row["trained_as_of"]),
+        tags={"trigger": trigger} if (trigger := _known(row["trigger"])) else {},
+        metrics=_numbers(json.loads(_known(row["metrics"]) or "{}")),
+        archived_reason=_known(row.get("archived_reason")) or NO_REASON,
     )
+
+
+def _known(value: Any) -> Any:
+    """A value of a table; ``None`` for each way in which one is written that is not there."""
+    return None if pd.isna(value) else value
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -2,11 +2,15 @@
 
 Belongs here: CSV, JSON lines, Parquet. Does not belong here: which column means what (source). Upstream: files.
 Downstream: source, scaffold.
+
+A quote that is never closed would make one value of all that follows. Its line alone is no row: what it swallowed, at
+most ``MAX_RECORD_BYTES``, is read again.
 """
 
 import csv
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +24,12 @@ import pyarrow.parquet as pq
 
 from shadow_platform.contracts.errors import UseCaseError
 
-MAX_LINE_BYTES = 1 << 20
+MAX_RECORD_BYTES = 1 << 20
+"""A longer line of text, or record of several, is no row."""
+MAX_READS = 8
+"""So often the text of a file is read again, on average, for quotes that are not closed; then no record spans lines."""
 BATCH_ROWS = 1 << 14
+_TOO_LONG = f"longer than {MAX_RECORD_BYTES >> 20} MiB"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -83,43 +91,64 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Lines ended by newlines alone, for JSON may hold other separators. One that is too long comes cut."""
+    """Lines ended by newlines alone, for JSON may hold other separators. One too long comes cut, yet too long."""
     with path.open("rb") as file:
         if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
             file.seek(0)
-        while line := file.readline(MAX_LINE_BYTES):
+        while line := file.readline(MAX_RECORD_BYTES + 1):
             yield line
-            while len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-                line = file.readline(MAX_LINE_BYTES)
+            while len(line) > MAX_RECORD_BYTES and not line.endswith(b"\n"):
+                line = file.readline(MAX_RECORD_BYTES + 1)
 
 
-def _csv_records(path: Path) -> Iterator[tuple[list[str] | csv.Error, str]]:
-    """Fields, or what is wrong, and the text of every record, the column names included."""
-    taken: list[str] = []
+Record = tuple[list[str] | str, bytes]
+
+
+def _csv_records(path: Path) -> Iterator[Record]:
+    """Fields, or why there are none, and the bytes of every record, the column names included.
+
+    What is no record is one line; those that were taken for more of it, for a quote was open, are read again.
+    """
+    lines, again, taken = _lines(path), deque[bytes](), list[bytes]()
+    n_bytes_left = MAX_RECORD_BYTES
 
     def texts() -> Iterator[str]:
-        for line in _lines(path):
-            taken.append(line.decode("utf-8", "surrogateescape"))
-            yield taken[-1]
+        n_bytes = 0
+        while line := again.popleft() if again else next(lines, b""):
+            n_bytes = len(line) + (n_bytes if taken else 0)
+            taken.append(line)
+            if n_bytes > MAX_RECORD_BYTES:
+                raise csv.Error(_TOO_LONG)
+            if len(taken) > 1 and n_bytes_left < 0:
+                raise csv.Error("a quote is not closed")
+            yield line.decode("utf-8", "surrogateescape")
 
-    reader = csv.reader(texts(), strict=True)
     while True:
-        taken.clear()
         try:
-            fields: list[str] | csv.Error = next(reader)
-        except StopIteration:
+            for fields in csv.reader(texts(), strict=True):
+                record = b"".join(taken)
+                taken.clear()
+                n_bytes_left += MAX_READS * len(record)
+                if fields:
+                    yield fields, record
             return
         except csv.Error as error:
-            fields = error
-        if fields != []:
-            yield fields, "".join(taken)
+            first, *swallowed = taken
+            taken.clear()
+            again.extendleft(reversed(swallowed))
+            n_bytes_left += MAX_READS * len(first) - sum(map(len, swallowed))
+            is_long = len(first) > MAX_RECORD_BYTES
+            yield (
+                _TOO_LONG if is_long else f"not CSV: {error}; expected values in pairs of quotes, or without any",
+                first,
+            )
 
 
-def _csv_names(path: Path, records: Iterator[tuple[list[str] | csv.Error, str]]) -> list[str]:
-    names, text = next(records, ([], ""))
-    text.encode("utf-8", "surrogateescape").decode("utf-8")
-    if isinstance(names, csv.Error):
-        raise names
+def _csv_names(path: Path, records: Iterator[Record]) -> list[str]:
+    names, line = next(records, ([], b""))
+    line.decode("utf-8")
+    if isinstance(names, str):
+        raise csv.Error(names)
     if not names:
         raise UseCaseError(f"{path} is empty; expected column names and rows")
     for name in {name for name in names if names.count(name) > 1}:
@@ -134,26 +163,26 @@ def _csv_columns(path: Path) -> list[str]:
 def _csv_rows(path: Path) -> Iterator[Row]:
     records = _csv_records(path)
     names = _csv_names(path, records)
-    for row, (fields, text) in enumerate(records, start=1):
-        if isinstance(fields, csv.Error):
-            yield row, _unreadable(f"not CSV: {fields}; expected values in pairs of quotes, or without any", text)
+    for row, (fields, line) in enumerate(records, start=1):
+        if isinstance(fields, str):
+            yield row, _unreadable(fields, line)
         elif len(fields) != len(names):
-            yield row, _unreadable(f"has {len(fields)} values; expected {len(names)}, one a column name", text)
-        elif not text.isascii() and not _is_utf8(text):
-            yield row, _unreadable("not UTF-8; save the file as UTF-8", text)
+            yield row, _unreadable(f"has {len(fields)} values; expected {len(names)}, one a column name", line)
+        elif not line.isascii() and not _is_utf8(line):
+            yield row, _unreadable("not UTF-8; save the file as UTF-8", line)
         else:
             yield row, {name: value or None for name, value in zip(names, fields, strict=True)}
 
 
-def _is_utf8(text: str) -> bool:
+def _is_utf8(line: bytes) -> bool:
     try:
-        return bool(text.encode("utf-8"))
-    except UnicodeEncodeError:
+        return bool(line.decode("utf-8"))
+    except UnicodeDecodeError:
         return False
 
 
-def _unreadable(why: str, text: str) -> Unreadable:
-    return Unreadable(why, text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+def _unreadable(why: str, line: bytes) -> Unreadable:
+    return Unreadable(why, line.decode("utf-8", "backslashreplace"))
 
 
 def _json_columns(path: Path) -> list[str]:
@@ -171,21 +200,20 @@ def _json_columns(path: Path) -> list[str]:
 
 def _json_rows(path: Path) -> Iterator[Row]:
     for row, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
-        except (ValueError, RecursionError) as error:
-            yield row, _unreadable(f"not JSON: {error}; expected one object a line", _shown(line))
-            continue
-        if isinstance(values, dict):
-            yield row, values
-        else:
-            yield row, _unreadable(f"is a {type(values).__name__}; expected one object a line", _shown(line))
+        if len(line) > MAX_RECORD_BYTES:
+            yield row, _unreadable(_TOO_LONG, line)
+        elif line.strip():
+            yield row, _json_row(line)
 
 
-def _shown(line: bytes) -> str:
-    return line.decode("utf-8", "surrogateescape")
+def _json_row(line: bytes) -> Values | Unreadable:
+    try:
+        values = json.loads(line.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        return _unreadable(f"not JSON: {error}; expected one object a line", line)
+    if isinstance(values, dict):
+        return values
+    return _unreadable(f"is a {type(values).__name__}; expected one object a line", line)
 
 
 def _finite(text: str) -> float:

@@ -215,6 +215,29 @@ def test_steps_that_cannot_be_looked_at_are_refused():
         train(wrong, STOPPED)
 
 
+class _Lost:
+    """Six steps, of which the last three answer no number."""
+
+    def fit(self, matrix, labels):
+        return self
+
+    def predict_proba(self, matrix):
+        return np.full((len(matrix), 2), 0.5)
+
+    def staged_predict_proba(self, matrix):
+        yield from (self.predict_proba(matrix) * (1.0 if step < 3 else np.nan) for step in range(6))
+
+
+def _lost(features, n_levels, seed, /, **parameters):
+    return _Lost()
+
+
+def test_steps_whose_loss_is_no_number_are_refused():
+    wrong = ModelSpec("lost", _lost, iterations="max_iter")
+    with pytest.raises(UseCaseError, match=r"log loss of model 'lost' is nan after step 4; expected a finite number"):
+        train(wrong, replace(POLICY, early_stop_share=0.25))
+
+
 def test_of_equally_good_numbers_of_steps_the_fewest_is_taken():
     frame = hard_frame()
     is_fit = training.split(frame, training.windows(POLICY, HORIZON, AS_OF), 500) == training.FIT

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shadow_platform.adapters.lake.parquet import read_frame, write_frame
 from shadow_platform.contracts.errors import UseCaseError
 from shadow_platform.contracts.lineage import PartitionSnapshot
 from shadow_platform.contracts.use_case import DecisionCosts, FeatureView, QualityPolicy, UseCase
@@ -21,10 +24,12 @@ from shadow_platform_tests.tiny import USE_CASE
 VIEW, SPEC = USE_CASE.views[0], USE_CASE.models[0]
 CODE, ENVIRONMENT = {"sources": {"a.py": "1"}, "build": "b"}, {"python": "3.11", "numpy": "2"}
 PARAMETERS = {"C": 0.1, "max_iter": 100}
+AS_OF = datetime(2024, 2, 1, tzinfo=UTC)
 
 
 def _fingerprints(use_case: UseCase = USE_CASE, **changes: Any) -> dict[str, str]:
-    values = {"spec": SPEC, "parameters": PARAMETERS, "seed": 0, "data": "d", "code": CODE, "environment": ENVIRONMENT}
+    values: dict[str, Any] = {"spec": SPEC, "parameters": PARAMETERS, "seed": 0, "as_of": AS_OF}
+    values |= {"data": "d", "code": CODE, "environment": ENVIRONMENT}
     return training.bundle_fingerprints(use_case, **{**values, **changes})
 
 
@@ -61,6 +66,7 @@ CONFIGURED: dict[str, dict[str, Any]] = {
     "type of a parameter": {"parameters": {**PARAMETERS, "max_iter": 100.0}},
     "one parameter more": {"parameters": {**PARAMETERS, "tol": 1e-4}},
     "seed": {"seed": 1},
+    "one instant later": {"as_of": AS_OF + timedelta(microseconds=1)},
 }
 
 
@@ -121,9 +127,20 @@ def test_every_other_process_finds_the_same(tmp_path: Path) -> None:
     assert said == {f"{sorted(_fingerprints().items())} {training.fingerprint({'levels': frozenset('abcdefgh')})}\n"}
 
 
-def test_a_value_without_a_stable_form_is_refused() -> None:
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    held: Any
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), lambda: 1, partial(max, 1), UseCase, np.log1p, _Holder(lambda: 1), [np.array([lambda: 1])]],
+    ids=["object", "function", "partial", "class", "builtin", "function in a dataclass", "function in an array"],
+)
+def test_a_value_without_a_stable_form_is_refused(value: Any) -> None:
+    """Of a function only its attributes are plain: two that do different things would look the same."""
     with pytest.raises(UseCaseError, match="has no form that is the same in every process; use numbers"):
-        training.fingerprint({"value": object()})
+        training.fingerprint({"value": value})
 
 
 json_values = st.recursive(
@@ -194,3 +211,33 @@ def test_every_field_of_the_declarations_is_seen() -> None:
     """What is added to a declaration later enters by itself: dataclasses are taken whole."""
     assert {field.name for field in fields(VIEW)} >= {"entity", "ttl", "lookback", "sql", "refresh"}
     assert _changed(_fingerprints(_with_view(refresh=timedelta(hours=2)))) == {"features"}
+
+
+SMALL_INTEGERS, BIG_INTEGERS = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)
+INTEGERS = {
+    "int32": SMALL_INTEGERS,
+    "int64": BIG_INTEGERS,
+    "Int64": BIG_INTEGERS | st.none(),
+    "uint64": st.integers(0, 2**64 - 1),
+}
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_integers_of_any_size_are_told_apart_and_survive_a_round_trip(
+    tmp_path: Path, dtype: str, data: st.DataObject
+) -> None:
+    """As floats 2 ** 53 and its successor would be one."""
+    values: list[Any] = data.draw(st.lists(INTEGERS[dtype], min_size=1, max_size=5))
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=dtype)})
+    told = training.frame_fingerprint(frame)
+    write_frame(tmp_path / "frame.parquet", frame, None, "frame")
+    assert training.frame_fingerprint(read_frame([tmp_path / "frame.parquet"])) == told
+
+    place = data.draw(st.integers(0, len(values) - 1))
+    other = data.draw(INTEGERS[dtype].filter(lambda value: value != values[place]))
+    neighbour = values[place] ^ 1 if values[place] is not None else 1
+    for value in (other, neighbour):
+        changed = pd.DataFrame({"x": pd.Series([*values[:place], value, *values[place + 1 :]], dtype=dtype)})
+        assert training.frame_fingerprint(changed) != told

@@ -28,7 +28,8 @@ def _matrix(seed, n=500):
 @given(seed=st.integers(0, 1_000), slope=st.floats(0.1, 3.0), bend=st.floats(-1.0, 1.0))
 def test_model_that_only_rises_passes_up_and_fails_down(seed, slope, bend):
     def score(rows):
-        return expit(slope * rows[:, 0].astype(float) + bend * rows[:, 1].astype(float) ** 2)
+        # Bounded, for where a probability is all but 1 nothing rises any more.
+        return expit(slope * rows[:, 0].astype(float) + bend * np.cos(rows[:, 1].astype(float)))
 
     matrix, other = _matrix(seed), Feature("y", "Y", unit="1")
     (up,) = training.monotonicity((UP, other), matrix, score)
@@ -48,10 +49,18 @@ def test_share_is_that_of_the_rows_that_move_the_wrong_way():
     assert f"{found.value:.1%} of 1000 rows" in found.reason
 
 
-def test_feature_that_hardly_varies_tells_nothing():
+def test_feature_that_never_varies_tells_nothing():
     (found,) = training.monotonicity((UP,), np.ones((50, 1), dtype=np.float32), lambda rows: rows[:, 0].astype(float))
     assert (found.outcome, found.value) == (Outcome.INSUFFICIENT, None)
-    assert "x is 1 in" in found.reason
+    assert "x is 1 in every row" in found.reason
+
+
+@pytest.mark.parametrize("other", [0.0, 2.0])
+def test_one_row_of_another_value_is_enough_to_find_a_wrong_direction(other):
+    matrix = np.ones((500, 1), dtype=np.float32)
+    matrix[7] = other
+    (found,) = training.monotonicity((DOWN,), matrix, lambda rows: expit(rows[:, 0].astype(float)))
+    assert (found.outcome, found.value) == (Outcome.FAIL, 1.0)
 
 
 def test_nothing_is_measured_without_a_declared_direction():

@@ -1,5 +1,7 @@
 """Guarantees of a comparison: it is fair to both sides, and says when a difference proves nothing."""
 
+from datetime import timedelta, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,39 @@ def test_metrics_of_other_rows_are_said_to_prove_little():
     assert "evaluated on different rows" in other.notes[0]
     later = compare(one, make_details("2", evaluation_end=AS_OF))
     assert "evaluated on different rows" in later.notes[0]
+
+
+def test_without_both_fingerprints_of_the_frames_nothing_is_said_of_the_rows():
+    one, untold = make_details("1"), make_details("2", fingerprints={"code": "c"})
+    for pair in ((one, untold), (untold, one), (untold, make_details("3", fingerprints={}))):
+        assert "whether both were evaluated on the same rows is not known" in compare(*pair).notes[0]
+    later = make_details("2", fingerprints={}, evaluation_end=AS_OF)
+    assert "evaluated on different rows" in compare(one, later).notes[0]
+
+
+def test_what_is_not_recorded_of_a_version_is_neither_the_same_nor_different():
+    one, other = make_details("1", fingerprints={"code": "c"}), make_details("2", has_card=False)
+    found = compare(one, other.model_copy(update={"frame": None}))
+    assert {pair.name: pair.is_same for pair in found.fingerprints} == {"code": None, "data": None}
+    data = {pair.name: pair.is_same for pair in found.data}
+    assert data["trained as of"] is True
+    assert {data[name] for name in ("frame", "frame rows", "partitions", "fit window")} == {None}
+    neither = compare(*(make_details(version, fingerprints={}) for version in ("1", "2")))
+    assert next(pair for pair in neither.data if pair.name == "frame").is_same is None
+
+
+@pytest.mark.parametrize("later", [timedelta(seconds=40), timedelta(microseconds=1)])
+def test_times_that_differ_by_less_than_a_minute_are_not_the_same(later):
+    one, other = make_details("1"), make_details("2", trained_as_of=AS_OF + later)
+    pair = next(pair for pair in compare(one, other).data if pair.name == "trained as of")
+    assert pair.is_same is False
+    assert pair.a != pair.b
+
+
+def test_one_moment_in_two_time_zones_is_the_same():
+    abroad = AS_OF.astimezone(timezone(timedelta(hours=5)))
+    data = compare(make_details("1"), make_details("2", trained_as_of=abroad)).data
+    assert next(pair for pair in data if pair.name == "trained as of").is_same is True
 
 
 def test_a_bundle_without_card_is_compared_by_its_manifest_and_that_is_said():

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from shadow_platform.domain.versions import (
     matching,
     parse_metric_test,
     parse_moment,
+    parse_number,
     parse_sort,
     parse_tag,
     summary_of_experiment,
@@ -68,21 +70,19 @@ def test_all_that_is_asked_for_holds_at_once(versions):
     parts = [
         VersionFilter(models=["trees"]),
         VersionFilter(aliases=["champion", "canary"]),
-        VersionFilter(tags={"trigger": "drift"}),
+        VersionFilter(tags=[("trigger", "drift")]),
         VersionFilter(status="registered"),
         VersionFilter(numbers=[str(number) for number in range(1, 50)]),
     ]
     together = VersionFilter(
         models=["trees"],
         aliases=["champion", "canary"],
-        tags={"trigger": "drift"},
+        tags=[("trigger", "drift")],
         status="registered",
         numbers=[str(number) for number in range(1, 50)],
     )
-    sifted = versions
-    for part in parts:
-        sifted = matching(sifted, part)
-    assert matching(versions, together) == sifted
+    for version in versions:
+        assert together.accepts(version) == all(part.accepts(version) for part in parts)
 
 
 @given(lists)
@@ -147,7 +147,7 @@ def test_what_is_no_time_is_refused_with_examples(text):
 
 def test_a_metric_that_no_version_has_is_a_slip_of_the_pen():
     versions = [has_metric]
-    expected = "no version has a metric 'rocauc'; expected one of .*roc_auc"
+    expected = "none of the models searched has the metric 'rocauc', only .*'roc_auc'.*; correct the metric"
     with pytest.raises(ShadowPlatformError, match=expected):
         matching(versions, VersionFilter(metrics=[parse_metric_test("rocauc>0.5")]))
     with pytest.raises(ShadowPlatformError, match=expected):
@@ -155,6 +155,54 @@ def test_a_metric_that_no_version_has_is_a_slip_of_the_pen():
     with pytest.raises(ShadowPlatformError, match="is nothing to sort by"):
         parse_sort("roc auc")
     assert in_order([], "rocauc", is_descending=True) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (VersionFilter(models=["trees", "bosting"]), "has the model 'bosting', only 'line', 'trees'; correct"),
+        (VersionFilter(aliases=["champoin"]), "has the alias 'champoin', only 'champion'; correct"),
+        (VersionFilter(tags=[("triger", "drift")]), "has the tag 'triger', only 'trigger'; correct"),
+        (VersionFilter(numbers=["3"]), "has the number '3', only '1', '2', '10'; correct"),
+    ],
+)
+def test_a_name_that_nothing_searched_has_is_a_slip_of_the_pen(asked, message):
+    versions = [make_summary("1", aliases=("champion",)), make_summary("2", model_name="trees"), make_summary("10")]
+    with pytest.raises(ShadowPlatformError, match=message):
+        matching(versions, asked)
+    assert matching([], asked) == []
+
+
+def test_a_name_is_known_though_nothing_else_fits():
+    versions = [make_summary("1", aliases=("champion",)), make_summary("2", model_name="trees")]
+    assert matching(versions, VersionFilter(models=["trees"], aliases=["champion"])) == []
+    assert matching(versions, VersionFilter(tags=[("trigger", "manual")])) == []
+
+
+def test_what_lists_the_names_is_short_and_cannot_drive_a_terminal():
+    versions = [make_summary(str(n), tags={f"tag{n:02}\x1b[2J": ""}) for n in range(1, 31)]
+    with pytest.raises(ShadowPlatformError, match="and 10 more; correct the tag") as caught:
+        matching(versions, VersionFilter(tags=[("triger", "drift")]))
+    assert "\x1b" not in str(caught.value)
+    with pytest.raises(ShadowPlatformError, match="has the alias 'champion', only none at all"):
+        matching(versions, VersionFilter(aliases=["champion"]))
+
+
+def test_of_two_values_asked_of_one_tag_none_is_forgotten():
+    versions = [make_summary("1", tags={"a": "1"}), make_summary("2", tags={"a": "2"})]
+    assert matching(versions, VersionFilter(tags=[("a", "1"), ("a", "2")])) == []
+    assert matching(versions, VersionFilter(tags=[("a", "1"), ("a", "1")])) == versions[:1]
+
+
+@pytest.mark.parametrize(("text", "number"), [("3", "3"), ("003", "3"), (" 12 ", "12"), ("999999999", "999999999")])
+def test_a_number_is_written_as_the_registry_writes_it(text, number):
+    assert parse_number(text) == number
+
+
+@pytest.mark.parametrize("text", ["v1", "", "0", "-1", "1.0", "٣", "1000000000", "9" * 5_000])
+def test_what_is_no_number_of_a_version_is_refused(text):
+    with pytest.raises(ShadowPlatformError, match="is no number of a version; expected 1, 2 and so on"):
+        parse_number(text)
 
 
 def test_a_version_is_told_with_the_time_it_was_trained_for():
@@ -166,6 +214,20 @@ def test_a_version_is_told_with_the_time_it_was_trained_for():
     for text in ("last week", "2024-01-01T00:00:00", ""):
         by_hand = RegisteredVersion("tiny", "3", "line", "h", "run", AT, (), {"trained_as_of": text}, {})
         assert summary_of_version(by_hand).trained_as_of is None
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NaT, pd.NA])
+def test_an_archived_run_is_told_though_half_of_it_was_not_kept(nothing):
+    row = {
+        "use_case": "tiny",
+        "run_id": "r",
+        "model_name": "line",
+        "trained_at": AT,
+        **dict.fromkeys(("trained_as_of", "trigger", "metrics", "archived_reason"), nothing),
+    }
+    found = summary_of_experiment(row)
+    assert (found.trained_as_of, found.tags, found.metrics) == (None, {}, {})
+    assert found.archived_reason == "archived before reasons were kept"
 
 
 @pytest.mark.parametrize(

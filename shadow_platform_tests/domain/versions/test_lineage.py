@@ -92,7 +92,7 @@ def test_a_version_is_followed_on_to_what_it_led_to():
 def test_what_is_not_known_is_said():
     details = make_details("1", has_card=False).model_copy(update={"frame": None})
     tree = lineage(details, None, [], [], [])
-    assert find(tree, "run")[0].facts["status"] == "MLflow no longer has this run"
+    assert find(tree, "run")[0].facts["status"] == "deleted, or not in MLflow"
     assert str(find(tree, "frame")[0].facts["record"]).startswith("none")
     assert str(find(tree, "bundle")[0].facts["card"]).startswith("none")
     assert find(tree, "code")[0].name == "of no recorded commit"

@@ -1,32 +1,19 @@
-"""Two versions side by side as one HTML page (jinja2) that needs no network and runs no script.
+"""Two versions side by side as one page of HTML.
 
 Belongs here: how a comparison looks. Does not belong here: what differs and what it is worth (``domain.versions``),
 the pictures themselves. Upstream: a comparison, the pictures of both trainings. Downstream: ``shadow models compare``.
 """
 
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
+from shadow_platform.adapters.pages.rendering import PICTURE_TITLES, data_uri, page_template, picture_title
 from shadow_platform.contracts.model_card import MetricEstimate
-from shadow_platform.contracts.versions import MetricComparison, Scalar, VersionComparison, VersionSummary
-
-TEMPLATES = Path(__file__).parent / "templates"
-PICTURE_TITLES = {
-    "reliability": "Reliability: are probabilities honest?",
-    "roc": "ROC curve",
-    "precision_recall": "Precision and recall",
-    "gain": "Cumulative gain",
-    "scores": "Distribution of probabilities",
-    "importance": "Importance of features",
-    "segments": "Metrics by segment",
-}
-SEGMENT_METRIC = "log_loss"
-UNKNOWN = "–"
+from shadow_platform.contracts.version_words import SEGMENT_METRIC, UNKNOWN, estimate, fact, moment, sameness
+from shadow_platform.contracts.versions import MetricComparison, VersionComparison, VersionSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +55,14 @@ def comparison_html(
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(estimate=_estimate, fact=_fact, bars=_bars, signed=_signed)
-    return environment.get_template("comparison.html.jinja")
+    filters: dict[str, Callable[..., object]] = {
+        "bars": _bars,
+        "estimate": estimate,
+        "fact": fact,
+        "sameness": sameness,
+        "signed": lambda value: UNKNOWN if value is None else f"{value:+.4f}",
+    }
+    return page_template("comparison.html.jinja", filters)
 
 
 def _name(version: VersionSummary) -> str:
@@ -90,8 +75,8 @@ def _summaries(a: VersionSummary, b: VersionSummary) -> list[tuple[str, str, str
         return {
             "Model": version.model_name,
             "Aliases": ", ".join(version.aliases) or "none",
-            "Registered": f"{version.created_at:%Y-%m-%d %H:%M} UTC",
-            "Trained as of": f"{as_of:%Y-%m-%d %H:%M} UTC" if as_of else UNKNOWN,
+            "Registered": f"{moment(version.created_at)} UTC",
+            "Trained as of": f"{moment(as_of)} UTC" if as_of else UNKNOWN,
             "Bundle": version.bundle_hash or UNKNOWN,
             "MLflow run": version.run_id,
         }
@@ -103,14 +88,10 @@ def _summaries(a: VersionSummary, b: VersionSummary) -> list[tuple[str, str, str
 def _pictures(a: Mapping[str, bytes], b: Mapping[str, bytes]) -> list[Picture]:
     names = [*PICTURE_TITLES, *sorted((set(a) | set(b)) - set(PICTURE_TITLES))]
     return [
-        Picture(PICTURE_TITLES.get(name, name), _source(a.get(name)), _source(b.get(name)))
+        Picture(picture_title(name), *(data_uri(side[name]) if name in side else None for side in (a, b)))
         for name in names
         if name in a or name in b
     ]
-
-
-def _source(png: bytes | None) -> str | None:
-    return None if png is None else f"data:image/png;base64,{b64encode(png).decode()}"
 
 
 def _bars(metric: MetricComparison) -> Sequence[Bar] | None:
@@ -135,22 +116,3 @@ def _ends(found: MetricEstimate | None) -> tuple[float, float, float] | None:
     if found is None or found.low is None or found.high is None:
         return None
     return found.low, found.value, found.high
-
-
-def _estimate(found: MetricEstimate | None) -> str:
-    if found is None:
-        return UNKNOWN
-    has_interval = found.low is not None and found.high is not None
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]" if has_interval else f"{found.value:.4f}"
-
-
-def _fact(value: Scalar) -> str:
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _signed(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:+.4f}"

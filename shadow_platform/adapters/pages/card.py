@@ -1,4 +1,4 @@
-"""A model card as files: JSON for programs, and one page of HTML (jinja2) that needs no network and runs no script.
+"""A model card as files: JSON for programs, and one page of HTML for people.
 
 Belongs here: how a card looks. Does not belong here: what it says (``domain.training``), the pictures themselves
 (``adapters.training_plots``). Upstream: training. Downstream: the bundle, MLflow.
@@ -8,17 +8,15 @@ The same card and pictures give the same bytes, because both files are part of t
 
 import json
 import math
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Template
 
+from shadow_platform.adapters.pages.rendering import data_uri, page_template, picture_title, words
 from shadow_platform.contracts.model_card import FeatureImportance, MetricEstimate, ModelCard
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 METRICS = {
     "roc_auc": ("ROC-AUC", "Chance that a positive row gets the higher probability of two; 0.5 is guessing"),
@@ -32,20 +30,26 @@ METRICS = {
 }
 HEADLINE = ("roc_auc", "log_loss_gain", "calibration_error", "base_rate")
 BY_SEGMENT = ("roc_auc", "log_loss", "log_loss_gain", "calibration_error", "f1")
-PICTURES = {
-    "reliability": "Reliability: observed share by probability",
-    "roc": "ROC curve",
-    "precision_recall": "Precision and recall",
-    "gain": "Cumulative gain",
-    "scores": "Distribution of probabilities",
-    "importance": "Importance of features",
-}
 
 
 def card_json(card: ModelCard) -> bytes:
-    """The card as JSON with sorted keys; ``ModelCard.model_validate_json`` gives it back."""
-    content = json.dumps(card.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    """The card as JSON with sorted keys, which every program reads; ``ModelCard.model_validate_json`` gives it back.
+
+    JSON knows neither NaN nor infinity (the parity of a model that gave no number): they become strings that are read
+    as such again.
+    """
+    content = json.dumps(
+        _finite(card.model_dump(mode="json")), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
+    )
     return f"{content}\n".encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def card_html(card: ModelCard, pictures: Mapping[str, bytes]) -> bytes:
@@ -57,46 +61,33 @@ def card_html(card: ModelCard, pictures: Mapping[str, bytes]) -> bytes:
     overall = next((segment for segment in card.segments if segment.feature is None), None)
     segments = [segment for segment in card.segments if segment.feature is not None]
     metrics = overall.metrics if overall else {}
-    page = (
-        _environment()
-        .get_template("model_card.html.jinja")
-        .render(
-            card=card,
-            overall=overall,
-            headline=[(name, metrics[name]) for name in HEADLINE if name in metrics],
-            segments=segments,
-            segment_metrics=[name for name in BY_SEGMENT if any(name in segment.metrics for segment in segments)],
-            importances={item.feature: item.log_loss_increase for item in card.importances},
-            bars=_bars(card.importances),
-            pictures=[(PICTURES.get(name, _words(name)), _data_uri(png)) for name, png in pictures.items()],
-        )
+    page = _template().render(
+        card=card,
+        overall=overall,
+        headline=[(name, metrics[name]) for name in HEADLINE if name in metrics],
+        segments=segments,
+        segment_metrics=[name for name in BY_SEGMENT if any(name in segment.metrics for segment in segments)],
+        importances={item.feature: item.log_loss_increase for item in card.importances},
+        bars=_bars(card.importances),
+        pictures=[(picture_title(name), data_uri(png)) for name, png in pictures.items()],
     )
     return page.encode()
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+def _template() -> Template:
     filters: dict[str, Callable[..., object]] = {
         "alike": _alike,
         "count": lambda value: f"{value:,}",
         "day": lambda value: f"{value.astimezone(UTC):%Y-%m-%d}",
         "duration": _duration,
         "metric_meaning": lambda name: METRICS.get(name, ("", ""))[1],
-        "metric_name": lambda name: METRICS.get(name, (_words(name), ""))[0],
+        "metric_name": lambda name: METRICS.get(name, (words(name), ""))[0],
         "moment": _moment,
         "number": _number,
         "percent": _percent,
     }
-    environment.filters.update(filters)
-    return environment
+    return page_template("model_card.html.jinja", filters)
 
 
 def _bars(importances: Sequence[FeatureImportance]) -> dict[str, str]:
@@ -104,14 +95,6 @@ def _bars(importances: Sequence[FeatureImportance]) -> dict[str, str]:
     values = {item.feature: item.log_loss_increase.value for item in importances}
     largest = max(values.values(), default=0.0)
     return {name: f"{100 * max(value, 0.0) / largest:.0f}" for name, value in values.items() if largest > 0}
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"
 
 
 def _alike(metric: MetricEstimate) -> list[str]:
