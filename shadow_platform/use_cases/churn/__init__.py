@@ -75,7 +75,6 @@ USE_CASE = UseCase(
         calibration=timedelta(days=14),
         evaluation=timedelta(days=14),
         gap=HORIZON,
-        early_stop_share=0.2,
     ),
     demo=DemoPlan(serve_from=date(2024, 6, 24), serve_until=date(2024, 7, 22), decide_at=date(2024, 8, 21)),
     gate=GatePolicy(segments=("contract_type", "region")),
