@@ -182,9 +182,13 @@ class RunningService:
                     has_new_server = False
                 child.look_after()
 
+    def end_supervision(self) -> None:
+        """Start nothing again from now on; a child that was started while the others end would be left behind."""
+        self._stopped.set()
+
     def stop(self) -> None:
         """End every child, with everything it started."""
-        self._stopped.set()
+        self.end_supervision()
         for child in self.children:
             child.signal_end()
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -240,9 +244,10 @@ def running_service(
         thread.start()
         yield service
     finally:
-        service.stop()
+        service.end_supervision()
         if thread.is_alive():
             thread.join(STOP_TIMEOUT_S)
+        service.stop()
 
 
 def child_environment(settings: Settings, use_case: str, port: int, workers: int) -> dict[str, str]:
