@@ -21,12 +21,14 @@ from sklearn.metrics import roc_auc_score
 
 from shadow_platform.adapters.bundle import encode_frame
 from shadow_platform.assets.training.making import REFERENCE_ROWS
-from shadow_platform.cli.runs import partition_range, prepare_dagster_home, run_job
+from shadow_platform.cli.runs import prepare_dagster_home, run_job
+from shadow_platform.contracts.monitoring_verdicts import DriftReference
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.contracts.verdicts import Outcome
 from shadow_platform.definitions import build_definitions
 from shadow_platform.domain import training
 from shadow_platform.domain.drift import evaluate_drift
+from shadow_platform.partitions import partition_range
 from shadow_platform.resources import PlatformResource
 from shadow_platform.use_cases import load_use_case
 
@@ -62,12 +64,15 @@ class Year:
         times = self.frame["requested_at"]
         return self.frame[(times >= start) & (times < end)]
 
+    def known(self, as_of: datetime) -> pd.DataFrame:
+        """Requests of the training window whose label was known at a time."""
+        rows = self.between(as_of - self.use_case.training.window, as_of)
+        return rows[rows["known_at"] <= as_of].reset_index(drop=True)
+
     def model(self, as_of: datetime) -> Model:
         """The model trained at a time; each is trained once."""
         if as_of not in self._models:
-            policy = self.use_case.training
-            known = self.between(as_of - policy.window, as_of)
-            known = known[known["known_at"] <= as_of].reset_index(drop=True)
+            policy, known = self.use_case.training, self.known(as_of)
             trained = training.train(
                 known,
                 self.use_case.features,
@@ -97,7 +102,7 @@ class Year:
             policy,
             now - policy.window,
             now,
-            model.trained_at.isoformat(),
+            DriftReference(kind="frozen", fingerprint=model.trained_at.isoformat()),
         )
         return verdict.outcome is Outcome.FAIL
 
@@ -108,7 +113,7 @@ class Year:
         if len(rows) < self.use_case.retrain.min_new_labels:
             return False
         realised = log_loss_of(rows, model)
-        return realised > model.trained.metrics["log_loss"] + self.use_case.retrain.max_log_loss_increase
+        return bool(realised > model.trained.metrics["log_loss"] + self.use_case.performance.log_loss.floor)
 
 
 def log_loss_of(rows: pd.DataFrame, model: Model) -> float:
@@ -119,21 +124,27 @@ def log_loss_of(rows: pd.DataFrame, model: Model) -> float:
 def whole_year(family: str) -> Year:
     """Ingest 2013 and join its frame with the platform's own stages."""
     use_case = load_use_case("flights")
-    long = replace(use_case, training=replace(use_case.training, window=timedelta(days=365)))
+    frame = joined_frame(use_case, date(2013, 1, 1), date(2013, 12, 31), datetime(2014, 1, 1, tzinfo=UTC))
+    return Year(use_case, frame, family)
+
+
+def joined_frame(use_case: UseCase, first: date, last: date, as_of: datetime) -> pd.DataFrame:
+    """Land the events of some days and join the training frame that was known at ``as_of``."""
+    window = timedelta(days=(last - first).days + 1)
+    long = replace(use_case, training=replace(use_case.training, window=window))
     platform = PlatformResource()
     prepare_dagster_home(platform.layout)
-    definitions = build_definitions([long])
+    definitions, name = build_definitions([long]), use_case.name
     with dg.DagsterInstance.get() as instance:
-        tags = partition_range(date(2013, 1, 1), date(2013, 12, 31))
-        run_job(definitions.resolve_job_def("flights_ingest"), instance, tags=tags)
-        config = {"ops": {"flights__training_frame": {"config": {"as_of": "2014-01-01T00:00:00+00:00"}}}}
-        keys = [dg.AssetKey(["flights", name]) for name in ("feature_definitions", "training_frame")]
-        run_job(definitions.resolve_job_def("flights_train"), instance, run_config=config, asset_selection=keys)
+        run_job(definitions.resolve_job_def(f"{name}_ingest"), instance, tags=partition_range(first, last))
+        config = {"ops": {f"{name}__training_frame": {"config": {"as_of": as_of.isoformat()}}}}
+        keys = [dg.AssetKey([name, part]) for part in ("feature_definitions", "training_frame")]
+        run_job(definitions.resolve_job_def(f"{name}_train"), instance, run_config=config, asset_selection=keys)
         made = instance.get_latest_materialization_event(keys[-1])
     assert made is not None
     assert made.asset_materialization is not None
     fingerprint = str(made.asset_materialization.metadata["fingerprint"].value)
-    return Year(use_case, platform.lake().read_frame(use_case, fingerprint), family)
+    return platform.lake().read_frame(use_case, fingerprint)
 
 
 def static(year: Year) -> list[Model]:

@@ -17,6 +17,7 @@ from shadow_platform.assets.gates import build_gate_assets
 from shadow_platform.assets.labels import build_label_assets
 from shadow_platform.assets.performance import build_performance_assets
 from shadow_platform.assets.promotion import build_promotion_assets
+from shadow_platform.assets.quality import build_quality_assets
 from shadow_platform.assets.shadow import build_shadow_assets
 from shadow_platform.assets.simulation import build_simulation_assets
 from shadow_platform.assets.training import build_training_assets
@@ -38,6 +39,7 @@ STAGES: dict[str, Callable[[UseCase], Iterable[dg.AssetsDefinition]]] = {
     "labels": build_label_assets,
     "performance": build_performance_assets,
     "fairness": build_fairness_assets,
+    "quality": build_quality_assets,
     "drift": build_drift_assets,
     "gates": build_gate_assets,
     "promotion": build_promotion_assets,
@@ -52,7 +54,7 @@ EXECUTORS: dict[str, dg.ExecutorDefinition] = {
 def use_case_definitions(use_case: UseCase) -> dg.Definitions:
     """Assets with their checks, jobs, sensors and schedules of one use case; resources come from the caller."""
     jobs = build_jobs(use_case)
-    automation = build_automation(use_case, jobs["retrain"])
+    automation = build_automation(use_case, jobs)
     return dg.Definitions(
         assets=[asset for build in STAGES.values() for asset in build(use_case)],
         jobs=list(jobs.values()),

@@ -54,8 +54,10 @@ def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
         "shadow_comparisons",
         "shadow_comparison_hourly",
         "shadow_results",
+        "proxy_metrics",
         "labels",
         "quarantined_labels",
+        "data_quality",
         "drift_verdict",
         "drift_report",
         "warehouse",
@@ -63,7 +65,16 @@ def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         f"{use_case.name}_monitor",
         _select(use_case, names),
-        description="Turn the logs of the chosen days into tables, add the labels known, and judge drift.",
+        description="Turn the logs of the chosen days into tables, add the labels known, judge data quality and drift.",
+    )
+
+
+def build_monitor_live_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Verdict on the hours that ended just now; the days they touch may include the one that is not over yet."""
+    return dg.define_asset_job(
+        f"{use_case.name}_monitor_live",
+        _select(use_case, ["predictions", "drift_profiles", "live_drift_verdict", "warehouse"]),
+        description="Bring the predictions of the chosen days up to date and judge the drift of the last hours.",
     )
 
 
@@ -97,11 +108,12 @@ def build_compare_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
 def build_decide_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """Judge the challengers on matured labels and act on the verdict."""
     fairness = ["fairness_groups"] if use_case.fairness else []
-    names = ["performance_daily", *fairness, "gate_decision", "promotion", "model_transitions", "warehouse"]
+    performance = ["performance_daily", "performance_verdict", "performance_timeline"]
+    decision = ["gate_decision", "promotion", "model_transitions", "warehouse"]
     return dg.define_asset_job(
         f"{use_case.name}_decide",
-        _select(use_case, names),
-        description="Judge every challenger on matured labels; promote only on evidence.",
+        _select(use_case, [*performance, *fairness, *decision]),
+        description="Judge champion and challengers on matured labels; promote only on evidence.",
     )
 
 
@@ -112,6 +124,7 @@ def build_jobs(use_case: UseCase) -> dict[str, UnresolvedAssetJobDefinition]:
         build_train_job(use_case),
         build_materialize_job(use_case),
         build_monitor_job(use_case),
+        build_monitor_live_job(use_case),
         build_label_job(use_case),
         build_retrain_job(use_case),
         build_compare_job(use_case),

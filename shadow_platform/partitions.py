@@ -12,6 +12,8 @@ from shadow_platform.contracts.errors import NotEnoughData
 from shadow_platform.contracts.use_case import UseCase
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
 # The lake's times have microseconds.
 INSTANT = timedelta(microseconds=1)
 
@@ -24,6 +26,14 @@ def daily_partitions(use_case: UseCase) -> dg.DailyPartitionsDefinition:
         end_date=None if last is None else (last + timedelta(days=1)).isoformat(),
         timezone="UTC",
     )
+
+
+def partition_range(first: date, last: date) -> dict[str, str]:
+    """Run tags that make one run materialize all partitions from ``first`` to ``last``.
+
+    A day that is not over yet may be among them, though Dagster notes no materialization for it.
+    """
+    return {RANGE_START: str(first), RANGE_END: str(last)}
 
 
 def days(partition_keys: Iterable[str]) -> list[date]:

@@ -25,10 +25,10 @@ from shadow_platform.contracts.lineage import CodeState
 from shadow_platform.contracts.model_card import ModelCard
 from shadow_platform.contracts.models import Estimator
 from shadow_platform.contracts.simulation import SimulationPlan
-from shadow_platform.contracts.use_case import Build, Choice, DriftPolicy, EventSource, Parameter, Range, UseCase
-from shadow_platform.contracts.verdicts import DriftVerdict
+from shadow_platform.contracts.use_case import Build, Choice, EventSource, Parameter, Range, UseCase
 from shadow_platform.domain.labels import CombinedLabels, combine, hidden_among
 from shadow_platform.partitions import require_days
+from shadow_platform.pictures import Pictures
 from shadow_platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -107,6 +107,14 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Raise ``NotEnoughData`` unless every kind of event is there from first to last day."""
         for kind in use_case.events:
             require_days(f"events {kind.name}", self.lake().event_days(use_case, kind), first, last)
+
+    def logged_hours(self, use_case: UseCase, since: datetime) -> list[datetime]:
+        """Starts of the hours from one on in which requests were answered, oldest first."""
+        from shadow_platform.adapters.log import FileLogSource
+
+        segments = FileLogSource(self.layout.log("predictions", use_case.name), since).segments()
+        hours = {segment.rpartition("/")[0] for segment, size in segments if size > 0}
+        return sorted(datetime.strptime(hour, "dt=%Y-%m-%d/hour=%H").replace(tzinfo=UTC) for hour in hours)
 
     def labels_of(
         self, use_case: UseCase, requests: "pd.DataFrame", known_from: datetime, as_of: datetime
@@ -280,13 +288,9 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         experiment = self.registry().experiment(use_case.name)
         return training_run(context, self.settings.mlflow_uri, experiment, tags)
 
-    def training_plots(self, title: str, **drawn: Any) -> tuple[dict[str, bytes], str]:
-        """Pictures of a training by name, and all of them as markdown; arguments as of ``TrainingPictures``."""
-        from shadow_platform.adapters.plots import markdown_image
-        from shadow_platform.adapters.training_plots import TrainingPictures, training_plots
-
-        pictures = training_plots(TrainingPictures(title, **drawn))
-        return pictures, "\n\n".join(markdown_image(png, f"{title}: {name}") for name, png in pictures.items())
+    def pictures(self) -> Pictures:
+        """Pictures for people, as markdown."""
+        return Pictures()
 
     def card_documents(self, card: ModelCard, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
         """A model card as files of a bundle."""
@@ -294,17 +298,11 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return {"card.json": card_json(card), "card.html": card_html(card, pictures)}
 
-    def comparison_plot(self, comparisons: "pd.DataFrame", title: str) -> str:
-        """Markdown image of champion and challenger over time."""
-        from shadow_platform.adapters.plots import comparison_png, markdown_image
-
-        return markdown_image(comparison_png(comparisons, title), title)
-
     def log_shadow_result(
         self, use_case: UseCase, version: str, window: str, comparisons: "pd.DataFrame", metrics: Mapping[str, float]
     ) -> str:
         """Id of the MLflow run with one challenger's comparisons of a window, their summary and plot."""
-        from shadow_platform.adapters.plots import comparison_png
+        from shadow_platform.adapters.pictures.comparison import comparison_png
         from shadow_platform.adapters.shadow_results import ShadowResult, log_shadow_result
 
         registry, compared = self.registry(), comparisons[comparisons["outcome"].eq("compared")]
@@ -314,36 +312,28 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         result = ShadowResult(version, window, registry.get(use_case.name, version).run_id, metrics, files)
         return log_shadow_result(self.settings.mlflow_uri, registry.experiment(use_case.name), result)
 
-    def evidence_plot(self, path: "pd.DataFrame", margin: float, title: str) -> str:
-        """Markdown image of a confidence sequence over time."""
-        from shadow_platform.adapters.plots import evidence_png, markdown_image
-
-        return markdown_image(evidence_png(path, margin, title), title)
-
-    def fairness_plot(self, rows: "pd.DataFrame", min_ratio: float, title: str) -> str:
-        """Markdown image of favourable decisions by group."""
-        from shadow_platform.adapters.fairness_plots import fairness_png
-        from shadow_platform.adapters.plots import markdown_image
-
-        return markdown_image(fairness_png(rows, min_ratio, title), title)
-
-    def drift_plot(self, verdict: DriftVerdict, policy: DriftPolicy) -> str:
-        """Markdown image of a drift verdict."""
-        from shadow_platform.adapters.drift_plots import drift_png
-        from shadow_platform.adapters.plots import markdown_image
-
-        return markdown_image(drift_png(verdict, policy), f"drift until {verdict.window_end:%Y-%m-%d}")
-
     def drift_report(
-        self, use_case: UseCase, reference: "pd.DataFrame", current: "pd.DataFrame", path: Path
+        self,
+        use_case: UseCase,
+        reference: "pd.DataFrame",
+        current: "pd.DataFrame",
+        path: Path,
+        window: str,
+        end: datetime,
+        known: Mapping[str, str],
     ) -> "ReportResult":
-        """Evidently's report of a window, scores included, written to ``path`` unless the result says why not."""
-        from shadow_platform.adapters.reports import write_report
+        """Evidently's report of a window, scores included, written to ``path`` unless the result says why not.
+
+        Args:
+            window: its name in Evidently's UI, which shows it at ``end`` with what is ``known``.
+        """
+        from shadow_platform.adapters.reports import WorkspaceRun, write_report
 
         kinds = {feature.name: feature.kind for feature in use_case.features}
         numeric = [name for name, kind in kinds.items() if kind == "numeric"]
         categorical = [name for name, kind in kinds.items() if kind == "categorical"]
-        return write_report(reference, current, [*numeric, "score"], categorical, path)
+        run = WorkspaceRun(self.layout.evidently, use_case.name, window, end, known)
+        return write_report(reference, current, [*numeric, "score"], categorical, path, run=run)
 
     def replay_challengers(self, use_case: UseCase) -> dict[str, dict[str, int]]:
         """Let every deployed challenger score what was logged before it was live; counts by version.

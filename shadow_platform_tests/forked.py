@@ -35,7 +35,7 @@ PRELOADED = (
     "shadow_platform.adapters.onnx_export",
     "shadow_platform.adapters.registry",
     "shadow_platform.adapters.tracking",
-    "shadow_platform.adapters.training_plots",
+    "shadow_platform.adapters.pictures.training",
     "shadow_platform.assets.training",
 )
 

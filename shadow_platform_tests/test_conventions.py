@@ -29,8 +29,8 @@ KNOWS_FLIGHTS = (
     "benchmarks/",
     "docs/",
 )
-DAGSTER_ROOMS = ("shadow_platform/assets/",)
-DAGSTER_MODULES = ("automation.py", "definitions.py", "jobs.py", "partitions.py", "resources.py")
+DAGSTER_ROOMS = ("shadow_platform/assets/", "shadow_platform/automation/")
+DAGSTER_MODULES = ("definitions.py", "jobs.py", "partitions.py", "resources.py")
 NOTES_TO_SELF = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b")
 
 each_module = pytest.mark.parametrize("path", python_files(), ids=str)

@@ -27,8 +27,9 @@ ROOMS: dict[str, set[str]] = {
     "shadow_platform/assets/": {"dagster", "pandas", "numpy"} | CODECS,
     "shadow_platform/resources.py": {"dagster", "pandas", "pydantic"},
     "shadow_platform/partitions.py": {"dagster"},
+    "shadow_platform/pictures.py": {"pandas"},
     "shadow_platform/jobs.py": {"dagster"},
-    "shadow_platform/automation.py": {"dagster", "pandas"},
+    "shadow_platform/automation/": {"dagster", "filelock", "pandas"},
     "shadow_platform/definitions.py": {"dagster"},
     "feature_repo/": {"feast"},
 }

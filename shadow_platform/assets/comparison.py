@@ -184,7 +184,9 @@ def _shadow_comparison_hourly(use_case: UseCase) -> dg.AssetsDefinition:
         }
         if len(compared):
             metadata["comparison"] = dg.MetadataValue.md(
-                platform.comparison_plot(compared, f"{use_case.title}: champion and challenger on the same requests")
+                platform.pictures().comparison(
+                    compared, f"{use_case.title}: champion and challenger on the same requests"
+                )
             )
         return dg.MaterializeResult(metadata=metadata)
 

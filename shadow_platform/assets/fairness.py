@@ -86,7 +86,7 @@ def _fairness_groups(use_case: UseCase, policy: FairnessPolicy) -> dg.AssetsDefi
         }
         if len(rows):
             title = f"{use_case.title}: favourable decisions by group"
-            metadata["plot"] = dg.MetadataValue.md(platform.fairness_plot(rows, policy.min_ratio, title))
+            metadata["plot"] = dg.MetadataValue.md(platform.pictures().fairness(rows, policy.min_ratio, title))
         return dg.MaterializeResult(metadata=metadata, check_results=[fairness_result(rows, policy, deployed)])
 
     return fairness_groups

@@ -228,4 +228,4 @@ def _plot(platform: PlatformResource, use_case: UseCase, inputs: gates.GateInput
     )
     finite = path[np.isfinite(path["lower"])]
     title = f"{use_case.title}: evidence for challenger {version}"
-    return platform.evidence_plot(finite, inputs.policy.margin, title)
+    return platform.pictures().evidence(finite, inputs.policy.margin, title)

@@ -16,6 +16,8 @@ UPSTREAM = (
     "labels",
     "quarantined_labels",
     "performance_daily",
+    "performance_verdict",
+    "proxy_metrics",
     "drift_verdict",
     "gate_decision",
     "model_transitions",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shadow_platform.cli.data import data_app
+from shadow_platform.cli.drift import drift
 from shadow_platform.cli.labels import labels_app
 from shadow_platform.cli.models import models_app
 from shadow_platform.cli.new_use_case import new_use_case
@@ -23,6 +24,7 @@ from shadow_platform.cli.options import (
     UseCaseOption,
     WaitOption,
 )
+from shadow_platform.cli.reports import reports
 from shadow_platform.cli.shadowing import challengers_app, replay
 from shadow_platform.cli.simulating import (
     DriftOption,
@@ -59,6 +61,8 @@ typer_app.add_typer(labels_app, name="labels")
 typer_app.add_typer(simulation_app, name="simulation")
 typer_app.command()(replay)
 typer_app.command()(new_use_case)
+typer_app.command()(drift)
+typer_app.command()(reports)
 
 
 def app() -> None:
@@ -124,20 +128,6 @@ def traffic(
     from shadow_platform.use_cases import load_use_case
 
     print_report(replay_traffic(load_use_case(use_case), start, end, url=url, connections=connections, advance=advance))
-
-
-@typer_app.command()
-def drift(
-    reference: Annotated[Path | None, typer.Option(help="CSV or Parquet; default DRIFT_REFERENCE_PATH.")] = None,
-    current: Annotated[Path | None, typer.Option(help="CSV or Parquet; default DRIFT_CURRENT_PATH.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Share of drifted features that fails on its own.")] = None,
-    simulate_drift: Annotated[float, typer.Option(help="Shift the current file by this many deviations.")] = 0.0,
-    output: Annotated[Path | None, typer.Option(help="Write the verdict as JSON.")] = None,
-) -> None:
-    """Compare two files. Exit 0: no drift, 1: drift, 2: could not tell or bad input."""
-    from shadow_platform.cli.drift import compare_files
-
-    raise typer.Exit(compare_files(reference, current, threshold, simulate_drift, output))
 
 
 @typer_app.command()

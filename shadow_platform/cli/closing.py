@@ -11,7 +11,13 @@ from rich.table import Table
 
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.adapters.lake import Lake
-from shadow_platform.contracts.tables import DRIFT_VERDICTS, GATE_DECISIONS, PERFORMANCE_DAILY, SHADOW_COMPARISONS
+from shadow_platform.contracts.tables import (
+    DRIFT_VERDICTS,
+    GATE_DECISIONS,
+    PERFORMANCE_DAILY,
+    PERFORMANCE_VERDICTS,
+    SHADOW_COMPARISONS,
+)
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
 
@@ -42,7 +48,9 @@ def _standing(platform: PlatformResource, use_case: UseCase) -> Table:
             f"agrees on {row.agreement:.1%}, {row.flips} flips{performance}",
         )
     for row in _latest(lake, use_case, DRIFT_VERDICTS, "window_end").itertuples(index=False):
-        table.add_row(f"drift until {row.window_end:%Y-%m-%d}", f"{row.outcome}: {row.explanation}")
+        table.add_row(f"drift until {row.window_end:%Y-%m-%d}", f"{row.outcome}: {row.headline}")
+    for row in _latest(lake, use_case, PERFORMANCE_VERDICTS, "window_end").itertuples(index=False):
+        table.add_row(f"performance until {row.window_end:%Y-%m-%d}", f"{row.outcome}: {row.explanation}")
     for row in lake.read_table(GATE_DECISIONS, use_case.name).tail(3).itertuples(index=False):
         table.add_row(f"gate: version {row.challenger_version}", f"{row.decision}: {row.reason}")
     return table

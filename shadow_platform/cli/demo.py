@@ -27,14 +27,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bento.api.access import SHADOW_READ, authorization
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.cli.closing import closing_table
-from shadow_platform.cli.runs import partition_range, prepare_dagster_home, run_job
+from shadow_platform.cli.runs import prepare_dagster_home, run_job
 from shadow_platform.cli.simulation import choose
 from shadow_platform.cli.traffic import replay_traffic
 from shadow_platform.contracts.errors import AlreadyRunning, ShadowPlatformError
 from shadow_platform.contracts.simulation import SimulationPlan
 from shadow_platform.contracts.tables import DRIFT_VERDICTS
 from shadow_platform.contracts.use_case import DemoPlan, UseCase
-from shadow_platform.partitions import start_of
+from shadow_platform.partitions import partition_range, start_of
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case

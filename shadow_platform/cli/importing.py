@@ -16,12 +16,12 @@ from rich.table import Table
 
 from shadow_platform.adapters.lake.label_files import Format, content_hash, format_of, read_chunks
 from shadow_platform.adapters.lake.label_staging import ImportReport, LabelStaging
-from shadow_platform.cli.runs import partition_range, prepare_dagster_home, run_job
+from shadow_platform.cli.runs import prepare_dagster_home, run_job
 from shadow_platform.contracts.errors import LabelFileError
 from shadow_platform.contracts.tables import LABELS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.labels import ImportTerms, sort_incoming
-from shadow_platform.partitions import end_of, start_of
+from shadow_platform.partitions import end_of, partition_range, start_of
 from shadow_platform.resources import PlatformResource
 from shadow_platform.use_cases import load_use_case
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from importlib.resources import as_file, files
 from typing import Any
 from uuid import uuid4
@@ -17,8 +16,6 @@ import dagster as dg
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 
-PARTITION_RANGE_START = "dagster/asset_partition_range_start"
-PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 # The instance keeps every event for the UI; a terminal with progress bars wants errors alone.
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
@@ -29,11 +26,6 @@ def prepare_dagster_home(layout: Layout) -> None:
     with as_file(files("shadow_platform") / "dagster.yaml") as template:
         shutil.copyfile(template, layout.dagster / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(layout.dagster)
-
-
-def partition_range(first: date, last: date) -> dict[str, str]:
-    """Run tags that make one run materialize all partitions from ``first`` to ``last``."""
-    return {PARTITION_RANGE_START: str(first), PARTITION_RANGE_END: str(last)}
 
 
 def run_job(

@@ -100,6 +100,11 @@ class Layout:
         """Folder of HTML reports and plots for people."""
         return self.home / "reports" / use_case
 
+    @property
+    def evidently(self) -> Path:
+        """Workspace of Evidently's own UI: a project a use case."""
+        return self.home / "reports" / "evidently"
+
     def locks(self, name: str) -> Path:
         """Lock file of one piece of work that must not run twice at once."""
         return self.home / "locks" / f"{name}.lock"

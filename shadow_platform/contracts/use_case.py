@@ -11,14 +11,18 @@ from typing import Any, Literal, Protocol
 
 from shadow_platform.contracts.models import Build, Choice, Estimator, ModelSpec, Parameter, Range
 from shadow_platform.contracts.policies import (
+    DataQualityPolicy,
     DecisionCosts,
     DriftPolicy,
     Exploration,
     FairnessAttribute,
     FairnessPolicy,
     GatePolicy,
+    PerformancePolicy,
     QualityPolicy,
+    ReferencePolicy,
     RetrainPolicy,
+    Threshold,
     TrainingPolicy,
 )
 from shadow_platform.contracts.simulation import Simulation
@@ -31,6 +35,7 @@ __all__ = [
     "Choice",
     "ContextField",
     "ContextKind",
+    "DataQualityPolicy",
     "DecisionCosts",
     "DemoPlan",
     "DriftPolicy",
@@ -51,11 +56,14 @@ __all__ = [
     "ModelSpec",
     "Monotone",
     "Parameter",
+    "PerformancePolicy",
     "QualityPolicy",
     "Range",
+    "ReferencePolicy",
     "RetrainPolicy",
     "Role",
     "Simulation",
+    "Threshold",
     "TrainingPolicy",
     "UseCase",
 ]
@@ -124,7 +132,8 @@ class Feature:
     Attributes:
         view: feature view it is read from; ``None``: comes with the request only.
         low, high: closed range outside which a request is refused; ``None`` means unbounded.
-        is_monitored: whether it counts in drift rules 1, 2, 4 and 5. Calendars and weather always drift.
+        is_monitored: whether it counts in drift rules 1, 2, 4 and 5, and by new levels in rule 6; not for features that
+            follow the calendar.
         monotone: direction in which alone the probability may move with it, all else equal; numeric features only.
             ``None``: any. Families of trees obey it; a linear one is measured against it.
     """
@@ -301,6 +310,8 @@ class UseCase:
     first_partition: date
     training: TrainingPolicy = field(default_factory=TrainingPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
+    data_quality: DataQualityPolicy = field(default_factory=DataQualityPolicy)
+    performance: PerformancePolicy = field(default_factory=PerformancePolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
     last_partition: date | None = None

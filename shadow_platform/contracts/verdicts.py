@@ -1,6 +1,7 @@
 """Verdicts: what the platform concludes, on which evidence. Pass, fail or insufficient; never a default number.
 
-Upstream: domain.drift, domain.gates, domain.training (parity). Downstream: tables, checks, sensors, promotion.
+Upstream: domain.gates, domain.training (parity). Downstream: tables, checks, sensors, promotion. What monitoring
+concludes stands in ``monitoring_verdicts``.
 """
 
 from datetime import datetime
@@ -55,50 +56,6 @@ class GateDecision(Frozen):
     criteria: tuple[Criterion, ...]
     reason: str
     fingerprints: dict[str, str]
-
-
-class FeatureDrift(Frozen):
-    """Drift of one feature (or of the score, ``feature="__score__"``) in one window against the reference.
-
-    Attributes:
-        statistic: KS D (numeric) or total variation distance (categorical).
-        p_value: of the two-sample test with the rows' effective number (see ``design_effect``).
-        design_effect: variance inflation by rows of one cluster (day) being alike, >= 1.
-        psi, kl, js, wasserstein_sd: reported, never decisive.
-    """
-
-    feature: str
-    kind: str
-    test: str
-    statistic: float | None
-    p_value: float | None
-    is_drifted: bool
-    is_monitored: bool
-    null_rate_reference: float | None
-    null_rate_current: float | None
-    null_rate_p_value: float | None
-    design_effect: float
-    psi: float | None
-    kl: float | None
-    js: float | None
-    wasserstein_sd: float | None
-
-
-class DriftVerdict(Frozen):
-    """Whether a window differs from the reference, with every rule that fired (methods: drift verdict, rules 1-6)."""
-
-    evaluation_id: str
-    use_case: str
-    window_start: datetime
-    window_end: datetime
-    reference_fingerprint: str
-    outcome: Outcome
-    drift_score: float | None
-    rules_fired: tuple[str, ...]
-    explanation: str
-    n_reference: int
-    n_current: int
-    features: tuple[FeatureDrift, ...]
 
 
 class ParityReport(Frozen):

@@ -83,6 +83,7 @@ class DeclarationRules(Rules):
         use_case = self.use_case
         categorical = {feature.name for feature in use_case.features if feature.kind == "categorical"}
         assert set(use_case.gate.segments) <= categorical
+        assert set(use_case.drift.segments or ()) <= categorical
         assert use_case.gate.cluster in {None, "hour", "day", "subject_id", *use_case.feature_names}
         for attribute in use_case.fairness.attributes if use_case.fairness else ():
             assert attribute.feature in use_case.feature_names

@@ -13,7 +13,8 @@ import pytest
 from shadow_platform.assets.comparison import build_comparison_assets
 from shadow_platform.assets.fairness import FAIRNESS_CHECK, build_fairness_assets
 from shadow_platform.assets.gates import build_gate_assets
-from shadow_platform.assets.performance import build_performance_assets, calibrator_of
+from shadow_platform.assets.performance import build_performance_assets
+from shadow_platform.assets.performance.evaluated import calibrator_of, evaluated_rows
 from shadow_platform.assets.promotion import build_promotion_assets
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.tables import (
@@ -179,10 +180,11 @@ def test_estimates_are_calibrated_on_explored_labels_by_what_they_stand_for(
     digest = line_bundle(home.layout.bundles, *TRUTH, fingerprints={"data": "evaluated"}, evaluation_end=end)
     version = home.platform.registry().register(USE_CASE.name, home.layout.bundles / digest, "run", {}).version
 
-    calibrator = calibrator_of(home.platform, USE_CASE, version)
+    evaluated = evaluated_rows(home.platform, USE_CASE, version)
 
-    assert (calibrator is not None) == is_known
-    if calibrator is not None:
+    assert (evaluated is not None) == is_known
+    if evaluated is not None:
+        calibrator = calibrator_of(evaluated)
         bundle = home.platform.bundle(USE_CASE, version)
         expected = float(calibrator(bundle.predict(bundle.encode_frame(frame)[0])).mean())
         assert len(frame) == n

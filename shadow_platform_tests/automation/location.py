@@ -1,4 +1,4 @@
-"""A code location for the daemon: the retrain sensor of ``tiny`` over a retrain job that does nothing.
+"""A code location for the daemon: the retrain sensors of ``tiny`` over a retrain job that does nothing.
 
 Belongs here: definitions of one test. Upstream: automation. Downstream: the daemon that the test starts and kills.
 """
@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from shadow_platform.automation import build_retrain_sensor
+from shadow_platform.automation.verdicts import DRIFT, PERFORMANCE, build_retrain_sensor
 from shadow_platform.contracts.use_case import RetrainPolicy
 from shadow_platform.resources import PlatformResource
 from shadow_platform_tests.tiny import USE_CASE
@@ -43,7 +43,7 @@ JOB = dg.define_asset_job("tiny_retrain", [training_frame, challenger_model])
 defs = dg.Definitions(
     assets=[training_frame, challenger_model],
     jobs=[JOB],
-    sensors=[build_retrain_sensor(EAGER, JOB, interval_s=1)],
+    sensors=[build_retrain_sensor(EAGER, JOB, trigger, interval_s=1) for trigger in (DRIFT, PERFORMANCE)],
     resources={"platform": PlatformResource()},
     executor=dg.in_process_executor,
 )

@@ -8,12 +8,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from shadow_platform.automation import EVALUATION_TAG
-from shadow_platform_tests.automation.verdicts import report_verdict
+from shadow_platform.automation.requests import TRIGGER_ID_TAG
+from shadow_platform.automation.restraints import UNFINISHED
+from shadow_platform_tests.automation.verdicts import report_performance, report_verdict
 from shadow_platform_tests.conftest import StartProcess
 
 DAEMON = ["-m", "dagster._daemon", "run", "-m", "shadow_platform_tests.automation.location"]
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+PATIENCE_S = 120
 
 
 @pytest.fixture
@@ -28,11 +30,11 @@ def instance(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def _evaluations(instance: dg.DagsterInstance) -> list[str]:
-    return sorted(run.tags[EVALUATION_TAG] for run in instance.get_runs())
+    return sorted(run.tags[TRIGGER_ID_TAG] for run in instance.get_runs())
 
 
 def _has_finished(instance: dg.DagsterInstance, evaluation_id: str) -> bool:
-    runs = instance.get_runs(dg.RunsFilter(tags={EVALUATION_TAG: evaluation_id}))
+    runs = instance.get_runs(dg.RunsFilter(tags={TRIGGER_ID_TAG: evaluation_id}))
     return [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS]
 
 
@@ -47,16 +49,19 @@ def test_each_failing_evaluation_starts_one_run_however_often_the_daemon_is_kill
     report_verdict(instance, 0, "pass")
     report_verdict(instance, 1)
     daemon = start_process(DAEMON)
-    daemon.wait_until(lambda: _evaluations(instance) == ["e1"], "a run for the first failure")
+    daemon.wait_until(lambda: _evaluations(instance) == ["e1"], "a run for the first failure", PATIENCE_S)
     daemon.signal(signal.SIGKILL)
     daemon.process.wait()
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         instance.report_run_canceled(run)
 
     report_verdict(instance, 2)
     report_verdict(instance, 2)
     daemon = start_process(DAEMON)
-    daemon.wait_until(lambda: _has_finished(instance, "e2"), "a finished run for the second failure")
+    daemon.wait_until(lambda: _has_finished(instance, "e2"), "a finished run for the second failure", PATIENCE_S)
+    report_performance(instance, 2)
+    report_performance(instance, 3)
+    daemon.wait_until(lambda: _has_finished(instance, "p3"), "a finished run for the performance verdict", PATIENCE_S)
     ticks = _n_ticks(instance)
-    daemon.wait_until(lambda: _n_ticks(instance) >= ticks + 3, "three more ticks")
-    assert _evaluations(instance) == ["e1", "e2"]
+    daemon.wait_until(lambda: _n_ticks(instance) >= ticks + 3, "three more ticks", PATIENCE_S)
+    assert _evaluations(instance) == ["e1", "e2", "p3"]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page, Route, sync_playwright
 
 LOCAL_HOSTS = {"127.0.0.1", "localhost"}
-LOCAL_SCHEMES = {"data", "blob", "about", "chrome"}
+LOCAL_SCHEMES = {"data", "blob", "about", "chrome", "file"}
 
 
 def chromium_path() -> str | None:

@@ -95,7 +95,6 @@ def test_one_request_that_can_never_be_seen_leaves_no_number_but_its_share() -> 
 
     for found in (hajek(np.ones(4), seen, propensity), horvitz_thompson(np.ones(4), seen, propensity)):
         assert (found.value, found.low, found.high) == (None, None, None)
-        assert not found.is_identifiable
         assert (found.n, found.n_seen, found.share_not_identifiable) == (4, 3, 0.25)
 
 

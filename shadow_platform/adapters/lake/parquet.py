@@ -7,11 +7,11 @@ here: which table or partition a file is. Upstream: contracts. Downstream: the o
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pandas as pd
@@ -20,6 +20,8 @@ import pyarrow as pa
 from shadow_platform.contracts.errors import LakeError
 
 Types = Mapping[str, str]
+Result = TypeVar("Result")
+READ_ATTEMPTS = 20
 _ARROW_TYPES = {
     "DOUBLE": pa.float64(),
     "FLOAT": pa.float32(),
@@ -32,6 +34,18 @@ _ARROW_TYPES = {
     "TIMESTAMP": pa.timestamp("us"),
     "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
     "VARCHAR": pa.string(),
+}
+
+_DUCKDB_TYPES = {
+    "float64": "DOUBLE",
+    "float32": "FLOAT",
+    "int64": "BIGINT",
+    "int32": "INTEGER",
+    "int16": "SMALLINT",
+    "int8": "TINYINT",
+    "bool": "BOOLEAN",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
 }
 
 
@@ -80,6 +94,14 @@ def literal(text: str) -> str:
 def arrow_schema(types: Types) -> pa.Schema:
     """Arrow schema of columns with DuckDB types."""
     return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in types.items()])
+
+
+def duckdb_type(dtype: str) -> str:
+    """DuckDB type of a pandas type by its name; text of what is no number, truth or time."""
+    lowered = dtype.lower()
+    if lowered.startswith("datetime64"):
+        return "TIMESTAMPTZ" if "," in lowered else "TIMESTAMP"
+    return _DUCKDB_TYPES.get(lowered, "VARCHAR")
 
 
 def files_relation(files: Sequence[Path | str], types: Types | None = None) -> str:
@@ -162,8 +184,48 @@ def read_frame(files: Sequence[Path], types: Types | None = None) -> pd.DataFram
     Raises:
         LakeError: a file is corrupt.
     """
+    return undisturbed(lambda: files, lambda: frame_of(files_relation(files, types)))
+
+
+def undisturbed(files: Callable[[], Iterable[Path]], read: Callable[[], Result]) -> Result:
+    """What ``read`` gives while none of the files is replaced; read again when one was.
+
+    DuckDB opens a file once to plan a query and again to carry it out. A file that is replaced in between is read by
+    the footer of the old one: most often an error, now and then too few rows and no error at all.
+
+    Raises:
+        LakeError: the files are replaced faster than they can be read.
+    """
+    for _ in range(READ_ATTEMPTS):
+        before = identities(files())
+        try:
+            result = read()
+        except LakeError:
+            if identities(files()) == before:
+                raise
+            continue
+        if identities(files()) == before:
+            return result
+    raise LakeError(f"files were replaced during each of {READ_ATTEMPTS} attempts to read them; read again later")
+
+
+def identities(files: Iterable[Path]) -> dict[Path, tuple[int, int, int] | None]:
+    """What tells a file from the one that replaces it."""
+    return {path: _identity(path) for path in files}
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def frame_of(sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Result of a query in a session of its own; raises ``LakeError``."""
     with connection() as con:
-        return fetch(con, files_relation(files, types))
+        return fetch(con, sql, params)
 
 
 def fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -173,11 +235,12 @@ def fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Mapping[str, Any] | 
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """What DuckDB raises becomes a ``LakeError`` that says what to do."""
+def explained(*also: type[Exception]) -> Iterator[None]:
+    """What DuckDB raises, under its own or another name, becomes a ``LakeError`` that says what to do."""
+    kinds: tuple[type[Exception], ...] = (duckdb.Error, *also)
     try:
         yield
-    except duckdb.Error as error:
+    except kinds as error:
         raise LakeError(
             f"query failed: {str(error).splitlines()[0]}; if a file is named, it is corrupt: delete it and materialize "
             "its partition again"

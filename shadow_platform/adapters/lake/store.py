@@ -5,7 +5,7 @@ day is due. Upstream: contracts, layout. Downstream: every asset, through ``Plat
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -15,18 +15,22 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from shadow_platform.adapters.lake import frames, log_tables, raw, warehouse
+from shadow_platform.adapters.lake import frames, log_tables, raw, requests, warehouse
 from shadow_platform.adapters.lake.answers import answers_sql
 from shadow_platform.adapters.lake.events import EventBatch
 from shadow_platform.adapters.lake.label_imports import LabelImports
 from shadow_platform.adapters.lake.parquet import (
+    Result,
     check_columns,
     connection,
+    duckdb_type,
     explained,
     fetch,
     files_relation,
+    frame_of,
     identifier,
     read_frame,
+    undisturbed,
     write_frame,
     written_or_explained,
 )
@@ -38,17 +42,6 @@ from shadow_platform.contracts.tables import PREDICTIONS, TABLES, TableSchema
 from shadow_platform.contracts.use_case import EventKind, FeatureView, UseCase
 
 LOCK_TIMEOUT_S = 60.0
-_DUCKDB_TYPES = {
-    "float64": "DOUBLE",
-    "float32": "FLOAT",
-    "int64": "BIGINT",
-    "int32": "INTEGER",
-    "int16": "SMALLINT",
-    "int8": "TINYINT",
-    "bool": "BOOLEAN",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-}
 
 
 class Lake:
@@ -238,16 +231,39 @@ class Lake:
 
     def sql(self, query: str, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Result of a query over the tables, named as in the warehouse, of all use cases."""
-        with connection() as con:
-            with explained():
+
+        def read() -> pd.DataFrame:
+            with connection() as con, explained():
                 warehouse.create_views(con, self.layout, TABLES)
-            return fetch(con, query, params)
+                return fetch(con, query, params)
+
+        asked = [table for table in TABLES if re.search(rf"\b{table.name}\b", query, re.IGNORECASE)]
+        return undisturbed(lambda: warehouse.partitions(self.layout, asked), read)
 
     def read_answers(self, uc: UseCase, features: Sequence[str] = (), start: date | None = None) -> pd.DataFrame:
         """Rows of ``predictions`` from a day on: what answers are judged by, and some features as they were served."""
         kinds = {feature.name: feature.kind for feature in uc.features if feature.name in features}
-        with connection() as con:
-            return fetch(con, answers_sql(self.files(PREDICTIONS, uc, start), kinds))
+        files = self.files(PREDICTIONS, uc, start)
+        return undisturbed(lambda: files, lambda: frame_of(answers_sql(files, kinds)))
+
+    def request_batches(
+        self, uc: UseCase, start: datetime, end: datetime, batch_rows: int = requests.BATCH_ROWS, one_in: int = 1
+    ) -> Iterator[pd.DataFrame]:
+        """Requests of ``predictions`` made in ``[start, end)`` as typed columns, at most so many rows at a time.
+
+        A column a feature as served, ``score``, ``bundle_hash`` and ``requested_at``; a feature that no request
+        mentions has none. Of ``one_in`` requests one is read, always the same.
+        """
+        kinds = {feature.name: feature.kind for feature in uc.features}
+        return requests.batches(self._request_files(uc, start, end), kinds, start, end, batch_rows, one_in)
+
+    def request_hours(self, uc: UseCase | str, start: datetime, end: datetime) -> pd.DataFrame:
+        """``hour_at, n, input_fingerprint`` of the hours in ``[start, end)`` with requests in ``predictions``."""
+        return requests.hours(self._request_files(uc, start, end), start, end)
+
+    def undisturbed(self, uc: UseCase | str, start: datetime, end: datetime, read: Callable[[], Result]) -> Result:
+        """What ``read`` makes of the requests in ``[start, end)``; read again when they were replaced meanwhile."""
+        return undisturbed(lambda: self._request_files(uc, start, end), read)
 
     def hidden_requests(self, uc: UseCase | str, since: date, until: date) -> pd.DataFrame:
         """``subject_id, requested_at, context`` of requests whose positive decision was carried out, not explored.
@@ -255,9 +271,8 @@ class Lake:
         Those of days that are in the log alone, or in the table in part, count as well; a few may come twice.
         """
         keys, days = ["subject_id", "requested_at", "context"], self.table_days(PREDICTIONS, uc)
-        answers = self.read_table(
-            PREDICTIONS, uc, since, until + timedelta(days=1), [*keys, "prediction", "is_explored"]
-        )
+        last = until + timedelta(days=1)
+        answers = self.read_table(PREDICTIONS, uc, since, last, [*keys, "prediction", "is_explored"])
         is_explored = answers["is_explored"].astype("boolean").fillna(False).astype(bool)
         tabled = answers.loc[answers["prediction"].astype(bool) & ~is_explored, keys]
         complete = set(days[:-1])
@@ -307,8 +322,11 @@ class Lake:
     ) -> FrameRecord | None:
         """How a frame came about: of these partitions, or the first time; ``None`` when nobody recorded it."""
         found = frames.records(self.layout, _name(uc), fingerprint)
-        wanted = (r for r in found if partitions_fingerprint in {None, r.partitions_fingerprint})
-        return next(wanted, None)
+        return next((r for r in found if partitions_fingerprint in {None, r.partitions_fingerprint}), None)
+
+    def _request_files(self, uc: UseCase | str, start: datetime, end: datetime) -> list[Path]:
+        last = end - timedelta(microseconds=1)
+        return self.files(PREDICTIONS, uc, _utc_day(start), _utc_day(last) + timedelta(days=1))
 
     def _merge(self, schema: TableSchema, uc: UseCase | str, day: date, rows: pd.DataFrame) -> None:
         types = _table_types(schema)
@@ -329,7 +347,7 @@ class Lake:
             kind = next((k for k in uc.events if k.name == kind), kind) if isinstance(uc, UseCase) else kind
         if isinstance(kind, str):
             return None
-        return {name: _duckdb_type(str(column.dtype)) for name, column in kind.schema.columns.items()}
+        return {name: duckdb_type(str(column.dtype)) for name, column in kind.schema.columns.items()}
 
     @staticmethod
     def _feature_types(uc: UseCase | str, view: FeatureView | str) -> dict[str, str] | None:
@@ -350,13 +368,6 @@ class Lake:
 
 def _name(value: UseCase | EventKind | FeatureView | str) -> str:
     return value if isinstance(value, str) else value.name
-
-
-def _duckdb_type(dtype: str) -> str:
-    lowered = dtype.lower()
-    if lowered.startswith("datetime64"):
-        return "TIMESTAMPTZ" if "," in lowered else "TIMESTAMP"
-    return _DUCKDB_TYPES.get(lowered, "VARCHAR")
 
 
 def _table_types(schema: TableSchema) -> dict[str, str]:

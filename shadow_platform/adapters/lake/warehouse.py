@@ -6,6 +6,7 @@ Upstream: table schemas, Parquet files. Downstream: any DuckDB client.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import duckdb
 
@@ -16,13 +17,18 @@ from shadow_platform.contracts.tables import TableSchema
 
 # Readable by DuckDB clients from 1.4 on.
 STORAGE_VERSION = "v1.4.0"
+PARTITIONS = "use_case=*/dt=*/data.parquet"
+
+
+def partitions(layout: Layout, schemas: Sequence[TableSchema]) -> list[Path]:
+    """Files behind the views of some tables, in order."""
+    return sorted(path for schema in schemas for path in (layout.tables / schema.name).glob(PARTITIONS))
 
 
 def table_view(layout: Layout, schema: TableSchema) -> str:
     """SQL over every partition of every use case of a table; zero rows of the right types while there is none."""
     folder = layout.tables / schema.name
-    pattern = "use_case=*/dt=*/data.parquet"
-    files = [folder / pattern] if next(folder.glob(pattern), None) is not None else []
+    files = [folder / PARTITIONS] if next(folder.glob(PARTITIONS), None) is not None else []
     return files_relation(files, {column.name: column.type for column in schema.columns})
 
 

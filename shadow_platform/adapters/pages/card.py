@@ -1,7 +1,7 @@
 """A model card as files: JSON for programs, and one page of HTML for people.
 
 Belongs here: how a card looks. Does not belong here: what it says (``domain.training``), the pictures themselves
-(``adapters.training_plots``). Upstream: training. Downstream: the bundle, MLflow.
+(``adapters.pictures.training``). Upstream: training. Downstream: the bundle, MLflow.
 
 The same card and pictures give the same bytes, because both files are part of the bundle's hash.
 """

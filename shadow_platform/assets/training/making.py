@@ -127,7 +127,7 @@ def _pictures(
     platform: PlatformResource, use_case: UseCase, recipe: Recipe, trained: training.Trained, judgement: Judgement
 ) -> tuple[dict[str, bytes], str]:
     labels, probabilities = trained.labels, trained.probabilities
-    return platform.training_plots(
+    return platform.pictures().training(
         f"{use_case.name}, {recipe.spec.name}",
         labels=labels,
         probabilities=probabilities,

@@ -11,18 +11,22 @@ from shadow_platform.contracts.tables.models import (
     MODEL_TRANSITIONS,
     MODEL_VERSIONS,
 )
-from shadow_platform.contracts.tables.pipeline import (
+from shadow_platform.contracts.tables.monitoring import (
+    DATA_QUALITY,
+    DRIFT_CORRELATION_SUMS,
     DRIFT_METRICS,
+    DRIFT_PROFILES,
+    DRIFT_SEGMENTS,
     DRIFT_VERDICTS,
     FEATURE_PARITY,
-    PIPELINE_RUNS,
-    QUARANTINED_EVENTS,
-    SIMULATED_DRIFT,
+    PERFORMANCE_DAILY,
+    PERFORMANCE_VERDICTS,
+    PROXY_DAILY,
 )
+from shadow_platform.contracts.tables.pipeline import PIPELINE_RUNS, QUARANTINED_EVENTS, SIMULATED_DRIFT
 from shadow_platform.contracts.tables.requests import (
     FAIRNESS_GROUPS,
     LABELS,
-    PERFORMANCE_DAILY,
     PREDICTIONS,
     QUARANTINED_LABELS,
     SHADOW_COMPARISON_HOURLY,
@@ -31,7 +35,11 @@ from shadow_platform.contracts.tables.requests import (
 from shadow_platform.contracts.tables.schema import Column, TableSchema
 
 __all__ = [
+    "DATA_QUALITY",
+    "DRIFT_CORRELATION_SUMS",
     "DRIFT_METRICS",
+    "DRIFT_PROFILES",
+    "DRIFT_SEGMENTS",
     "DRIFT_VERDICTS",
     "FAIRNESS_GROUPS",
     "FEATURE_PARITY",
@@ -42,8 +50,10 @@ __all__ = [
     "MODEL_TRANSITIONS",
     "MODEL_VERSIONS",
     "PERFORMANCE_DAILY",
+    "PERFORMANCE_VERDICTS",
     "PIPELINE_RUNS",
     "PREDICTIONS",
+    "PROXY_DAILY",
     "QUARANTINED_EVENTS",
     "QUARANTINED_LABELS",
     "SHADOW_COMPARISONS",
@@ -61,10 +71,16 @@ TABLES: tuple[TableSchema, ...] = (
     LABELS,
     QUARANTINED_LABELS,
     PERFORMANCE_DAILY,
+    PERFORMANCE_VERDICTS,
+    PROXY_DAILY,
     FAIRNESS_GROUPS,
     SIMULATED_DRIFT,
     DRIFT_METRICS,
     DRIFT_VERDICTS,
+    DRIFT_SEGMENTS,
+    DRIFT_PROFILES,
+    DRIFT_CORRELATION_SUMS,
+    DATA_QUALITY,
     FEATURE_PARITY,
     GATE_DECISIONS,
     MODEL_VERSIONS,

@@ -113,32 +113,6 @@ QUARANTINED_LABELS = TableSchema(
         ("payload", "VARCHAR", "the row as received, as JSON"),
     ),
 )
-PERFORMANCE_DAILY = TableSchema(
-    "performance_daily",
-    "one row a request day and model version, on matured labels",
-    "day_at",
-    ("use_case", "day_at", "model_version", "role"),
-    columns(
-        ("day_at", "TIMESTAMPTZ", "start of the request day (UTC)"),
-        ("model_version", "VARCHAR", "version judged"),
-        ("role", "VARCHAR", "champion or challenger"),
-        ("n", "BIGINT", "predictions of the day"),
-        ("n_labelled", "BIGINT", "of which matured and labelled"),
-        ("n_censored", "BIGINT", "of which matured, and hidden: by the decision that was carried out, or by others"),
-        ("estimator", "VARCHAR", "all_labels, inverse_propensity, or not_identifiable (then the metrics are null)"),
-        ("base_rate", "DOUBLE", "share of positive labels"),
-        ("roc_auc", "DOUBLE", "area under the ROC curve; null with one class only"),
-        ("log_loss", "DOUBLE", "mean log loss, probabilities clipped to [.01, .99]"),
-        ("log_loss_low", "DOUBLE", "lower end of its 95 % confidence interval"),
-        ("log_loss_high", "DOUBLE", "upper end of its 95 % confidence interval"),
-        ("brier", "DOUBLE", "mean squared error of the probability"),
-        ("f1", "DOUBLE", "F1 at the decision threshold"),
-        ("cost_per_request", "DOUBLE", "mean cost of wrong decisions, in the currency of the use case's costs"),
-        ("estimated_roc_auc", "DOUBLE", "estimated without labels, if P(y|x) is stable"),
-        ("estimated_f1", "DOUBLE", "estimated without labels, if P(y|x) is stable"),
-        ("labels_as_of", "TIMESTAMPTZ", "labels known later were not used"),
-    ),
-)
 FAIRNESS_GROUPS = TableSchema(
     "fairness_groups",
     "one row an evaluation, model version, attribute and group",

@@ -1,12 +1,14 @@
-"""Drift stage: whether a window of requests differs from the frozen reference by more than chance.
+"""Drift stage: whether a window of requests differs from its reference by more than chance.
 
-One room of several files: ``inputs`` orders and fingerprints, ``columns`` reads values, ``clusters`` says what rows of
-one day are worth, ``statistics`` and ``correlation`` test, ``profiles`` measures a feature, ``schema`` finds what is
-broken, ``verdict`` decides by the rules of docs/methods.md, ``explanation`` words it, ``simulation`` makes drift to try
-it on. Pure: no I/O, no clock. Upstream: contracts. Downstream: assets.drift, the command line, benchmarks.
+One room of several files. Counting: ``columns`` reads values, ``grid`` fixes the cells, ``profiles`` counts in them,
+``storage`` keeps the counts. Judging: ``clusters`` says what rows of one day are worth, ``statistics``, ``correlation``
+and ``classifier`` test, ``measure`` compares a column, ``schema`` finds what is broken, ``rules`` are those of
+docs/methods.md, ``wording`` and ``explanation`` say it, ``verdict`` puts it together. Beside them: ``references`` says
+which hours are compared, ``attribution`` and ``segments`` where a shift of the scores comes from, ``simulation`` makes
+drift to try it on. Pure: no I/O, no clock. Upstream: contracts. Downstream: assets.drift, the command line, benchmarks.
 """
 
 from shadow_platform.domain.drift.simulation import simulate_drift
-from shadow_platform.domain.drift.verdict import SCORE, evaluate_drift
+from shadow_platform.domain.drift.verdict import evaluate_drift, evaluate_profiles
 
-__all__ = ["SCORE", "evaluate_drift", "simulate_drift"]
+__all__ = ["evaluate_drift", "evaluate_profiles", "simulate_drift"]

@@ -1,22 +1,27 @@
 """Which pairs of numeric features changed their rank correlation.
 
-Upstream: columns, clusters. Downstream: verdict. Spearman's correlation of the binned values; Fisher's z with the
-variance 1.06 / (n - 3) of Fieller, Hartley and Pearson (1957); rows of one day counted by their design effect.
+Belongs here: correlations of two samples from their sums, and tests of the change. Does not belong here: which pairs
+are fit to be tested (verdict). Upstream: profiles, clusters. Downstream: verdict.
+
+Values count by the rank that the reference gives their cell, so sums of hours add up. In a sample whose own values
+moved these scores are no longer evenly spread, and a correlation may change for that reason alone. Fisher's z with the
+variance 1.06 / (n - 3) of Fieller, Hartley and Pearson (1957); rows of one day counted by their design effect, on each
+row's influence on the correlation, ``a b - r (a^2 + b^2) / 2`` of standardised scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from shadow_platform.domain.drift.clusters import Array, Codes, DaySums, degrees_of_freedom, design_effects, likeness
-from shadow_platform.domain.drift.columns import Column, Values
+from shadow_platform.domain.drift.clusters import Array, Codes, DaySums, day_effect
+from shadow_platform.domain.drift.profiles import MOMENTS, Profiles
 
-MAX_ROWS = 100_000
 MAX_CORRELATION = 0.999999
 MIN_PAIRS = 50
+NO_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,8 @@ class CorrelationChange:
 
 
 @dataclass(frozen=True, slots=True)
-class _Moments:
-    """Pairwise moments of one sample; every matrix is (features, features)."""
+class _Sample:
+    """Pairs of one sample; ``n`` and ``correlation`` of shape (pairs,)."""
 
     n: Array
     correlation: Array
@@ -40,86 +45,98 @@ class _Moments:
 
 
 def correlation_changes(
-    columns: Mapping[str, Column], days_reference: Codes | None, days_current: Codes | None
+    reference: Profiles,
+    current: Profiles,
+    left_out: Collection[str],
+    *,
+    is_clustered: bool,
+    persistence: float = 0.0,
 ) -> list[CorrelationChange]:
-    """Every pair of the columns (numeric ones), strongest evidence first; pairs of constants are left out."""
-    names = [name for name, column in columns.items() if column.reference.ordered is not None]
-    if len(names) < 2:
+    """Every watched pair, strongest evidence first; pairs of constants are left out.
+
+    Args:
+        reference, current: on one grid; by day if rows of a day are alike, else of one period.
+        left_out: features whose pairs are not looked at.
+        persistence: of most columns' days; that of products of two columns is its square.
+    """
+    names = reference.grid.correlated
+    if reference.correlations is None or current.correlations is None:
         return []
-    before = _moments([columns[name].reference for name in names], days_reference)
-    after = _moments([columns[name].current for name in names], days_current)
-    is_clustered = days_reference is not None and days_current is not None
-    p_values = _p_values(before, after, is_clustered)
+    kept = [place for place, name in enumerate(names) if name not in left_out]
+    first, second = (np.array(kept, dtype=np.int64)[part] for part in np.triu_indices(len(kept), k=1))
+    if not len(first):
+        return []
+    before, after = (_sample(profiles, first, second) for profiles in (reference, current))
+    p_values = _p_values(before, after, persistence**2 if is_clustered else None)
     changes = [
-        CorrelationChange(names[i], names[j], before.correlation[i, j], after.correlation[i, j], p_values[i, j])
-        for i in range(len(names))
-        for j in range(i + 1, len(names))
-        if np.isfinite(p_values[i, j])
+        CorrelationChange(names[i], names[j], old, new, p_value)
+        for i, j, old, new, p_value in zip(
+            first.tolist(),
+            second.tolist(),
+            before.correlation.tolist(),
+            after.correlation.tolist(),
+            p_values.tolist(),
+            strict=True,
+        )
+        if np.isfinite(p_value)
     ]
     return sorted(changes, key=lambda change: (change.p_value, -abs(change.current - change.reference)))
 
 
-def _moments(values: list[Values], days: Codes | None) -> _Moments:
-    rows = _thinned(len(values[0].codes), days)
-    ranks = np.column_stack([_standard_ranks(v.codes[rows]) for v in values])
-    mask = np.column_stack([v.codes[rows] >= 0 for v in values]).astype(np.float64)
-    second, third = ranks**2, ranks**3
-    n, q2 = mask.T @ mask, second.T @ mask
-    scale = np.sqrt(q2 * q2.T)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rho = np.where(scale > 0, (ranks.T @ ranks) / scale, np.nan)
-    mixed = third.T @ ranks
-    squares = second.T @ second - rho * (mixed + mixed.T)
-    fourth = (second**2).T @ mask
-    squares = squares + rho**2 / 4 * (fourth + 2 * second.T @ second + fourth.T)
-    return _Moments(n, rho, _influence_by_day(ranks, mask, rho, squares, None if days is None else days[rows]))
+def _sample(profiles: Profiles, first: Codes, second: Codes) -> _Sample:
+    """Correlations of pairs, and each row's influence on them, summed by day."""
+    kept = profiles.n > 0
+    worth = profiles.n.sum() / max(profiles.squares.sum(), 1.0)
+    sums = _pair_sums(profiles, kept, first, second, worth)
+    total = {moment: own.sum(axis=0) for moment, own in sums.items()}
+    n = total[0, 0]
+    raw = {moment: own / np.maximum(n, 1.0) for moment, own in total.items()}
+    x, y = raw[1, 0], raw[0, 1]
+    variances = raw[2, 0] - x**2, raw[0, 2] - y**2
+    is_varied = (variances[0] > NO_VARIANCE) & (variances[1] > NO_VARIANCE) & (n > 0)
+    s, t = (np.sqrt(np.where(is_varied, variance, 1.0)) for variance in variances)
+    rho = np.where(is_varied, (raw[1, 1] - x * y) / (s * t), np.nan)
+    r = np.nan_to_num(rho)
+    first_square = (sums[2, 0] - 2 * x * sums[1, 0] + x**2 * sums[0, 0]) / s**2
+    second_square = (sums[0, 2] - 2 * y * sums[0, 1] + y**2 * sums[0, 0]) / t**2
+    product = (sums[1, 1] - y * sums[1, 0] - x * sums[0, 1] + x * y * sums[0, 0]) / (s * t)
+    influence = product - r / 2 * (first_square + second_square)
+    days = profiles.starts[kept].astype("datetime64[D]").astype(np.int64)
+    return _Sample(n, rho, DaySums(days, profiles.n[kept] * worth, influence, n * _squared(raw, r, s, t)))
 
 
-def _thinned(n: int, days: Codes | None) -> npt.NDArray[np.int64]:
-    """At most 100,000 rows, day after day, evenly spaced: the floor on a change is far above what more would show."""
-    order = np.arange(n) if days is None else np.argsort(days, kind="stable")
-    return order if n <= MAX_ROWS else order[(np.arange(MAX_ROWS) * n) // MAX_ROWS]
+def _pair_sums(
+    profiles: Profiles, kept: npt.NDArray[np.bool_], first: Codes, second: Codes, worth: float
+) -> dict[tuple[int, int], Array]:
+    """Moment -> its sum by period and pair, shape (periods, pairs), in independent rows."""
+    if profiles.correlations is None:
+        raise TypeError("profiles without sums of pairs have no correlations")
+    known = profiles.correlations[kept] * worth
+    sums = {moment: known[:, place][:, first, second] for place, moment in enumerate(MOMENTS)}
+    mirrored = {(q, p): known[:, place][:, second, first] for place, (p, q) in enumerate(MOMENTS) if p != q}
+    return {**sums, **mirrored}
 
 
-def _standard_ranks(codes: Codes) -> Array:
-    """Midranks of the bins within this sample, mean 0 and variance 1; 0 where null."""
-    valid = codes >= 0
-    if not valid.any():
-        return np.zeros(len(codes))
-    counts = np.bincount(codes[valid]).astype(np.float64)
-    midranks = np.cumsum(counts) - counts / 2
-    mean = (midranks * counts).sum() / counts.sum()
-    spread = np.sqrt(((midranks - mean) ** 2 * counts).sum() / counts.sum())
-    scores = (midranks - mean) / spread if spread > 0 else np.zeros(len(counts))
-    return np.where(valid, scores[codes], 0.0)
+def _squared(raw: dict[tuple[int, int], Array], r: Array, s: Array, t: Array) -> Array:
+    """Mean square of a row's influence, from raw moments, by the centred moments of fourth order."""
+    x, y = raw[1, 0], raw[0, 1]
+    both = raw[2, 2] - 2 * y * raw[2, 1] - 2 * x * raw[1, 2] + y**2 * raw[2, 0] + x**2 * raw[0, 2]
+    both = (both + 4 * x * y * raw[1, 1] - 3 * x**2 * y**2) / (s * t) ** 2
+    three = raw[3, 1] - y * raw[3, 0] - 3 * x * raw[2, 1] + 3 * x * y * raw[2, 0] + 3 * x**2 * raw[1, 1]
+    other = raw[1, 3] - x * raw[0, 3] - 3 * y * raw[1, 2] + 3 * x * y * raw[0, 2] + 3 * y**2 * raw[1, 1]
+    mixed = (three - 3 * x**3 * y) / (s**3 * t) + (other - 3 * y**3 * x) / (t**3 * s)
+    first = (raw[4, 0] - 4 * x * raw[3, 0] + 6 * x**2 * raw[2, 0] - 3 * x**4) / s**4
+    second = (raw[0, 4] - 4 * y * raw[0, 3] + 6 * y**2 * raw[0, 2] - 3 * y**4) / t**4
+    return np.maximum(both - r * mixed + r**2 / 4 * (first + 2 * both + second), 0.0)
 
 
-def _influence_by_day(ranks: Array, mask: Array, rho: Array, squares: Array, days: Codes | None) -> DaySums:
-    """Day sums of each row's influence on each correlation, ``a b - rho (a^2 + b^2) / 2``, pairs flattened."""
-    if days is None:
-        return DaySums(np.array([float(len(ranks))]), np.zeros((1, rho.size)), squares.reshape(-1))
-    starts = np.flatnonzero(np.diff(days, prepend=-1))
-    ends = np.append(starts[1:], len(days))
-    sums = np.empty((len(starts), rho.size))
-    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        block, present = ranks[start:end], mask[start:end]
-        own = (block**2).T @ present
-        sums[place] = (block.T @ block - rho / 2 * (own + own.T)).reshape(-1)
-    return DaySums((ends - starts).astype(np.float64), sums, squares.reshape(-1))
-
-
-def _p_values(before: _Moments, after: _Moments, is_clustered: bool) -> Array:
-    effects, df = [np.ones(before.n.size), np.ones(before.n.size)], None
-    if is_clustered:
-        samples = [before.days, after.days]
-        alike = likeness(samples)
-        effects = design_effects(alike.each(), samples)
-        df = degrees_of_freedom(alike, alike.each(), samples).reshape(before.n.shape)
-    sizes = [
-        np.maximum(moments.n / effect.reshape(moments.n.shape), 4.0)
-        for moments, effect in zip((before, after), effects, strict=True)
-    ]
-    spread = np.sqrt(1.06 / (sizes[0] - 3) + 1.06 / (sizes[1] - 3))
+def _p_values(before: _Sample, after: _Sample, persistence: float | None) -> Array:
+    sizes, df = [before.n, after.n], None
+    if persistence is not None:
+        effective = day_effect([before.days, after.days], pooled=False).size(persistence)
+        worth = before.n / before.days.rows, after.n / after.days.rows
+        sizes, df = [effective.reference * worth[0], effective.current * worth[1]], effective.df
+    spread = np.sqrt(sum(1.06 / (np.maximum(size, 4.0) - 3) for size in sizes))
     bounded = [np.arctanh(np.clip(m.correlation, -MAX_CORRELATION, MAX_CORRELATION)) for m in (before, after)]
     z = np.abs(bounded[1] - bounded[0]) / spread
     p_values = 2 * (stats.norm.sf(z) if df is None else stats.t.sf(z, df))

@@ -1,18 +1,16 @@
 """A verdict in words that a person on call understands without knowing the tests.
 
-Upstream: findings of the rules. Downstream: drift_verdicts.explanation, asset metadata, the command line.
+Belongs here: headline and explanation. Does not belong here: what one feature did (wording). Upstream: findings of the
+rules. Downstream: verdict.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-import numpy.typing as npt
-
+from shadow_platform.contracts.monitoring_verdicts import DriftFinding, ScoreShift
 from shadow_platform.contracts.verdicts import Outcome
-from shadow_platform.domain.drift.columns import Column
-from shadow_platform.domain.drift.profiles import Profile
+from shadow_platform.domain.drift.rules import Evidence
+from shadow_platform.domain.drift.wording import movement
 
 MAX_LINES = 12
 RULE_NAMES = {
@@ -22,61 +20,83 @@ RULE_NAMES = {
     "score_drift": "score drift",
     "correlation_break": "correlation break",
     "drift_score": "drift score",
+    "domain_classifier": "domain classifier",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One reason to fail: the rule that fired and its evidence."""
+def headline_of(
+    outcome: Outcome,
+    findings: Sequence[DriftFinding],
+    evidence: Evidence,
+    shift: ScoreShift | None,
+) -> str:
+    """One sentence for whoever is on call: how much drifted, whether scores moved, and where to look first."""
+    if outcome is Outcome.INSUFFICIENT:
+        return f"cannot tell: {evidence.doubt}"
+    if outcome is Outcome.PASS:
+        silent = ", ".join(reason.split(":")[0] for reason in evidence.not_tested)
+        tested = "the window does not differ from the reference by more than chance and the policy's floors"
+        return f"{tested}; not tested: {silent}" if silent else tested
+    texts: dict[str, list[str]] = {}
+    for finding in findings:
+        texts.setdefault(finding.rule, []).append(finding.text)
+    leading = _leading(findings, evidence, shift)
+    return "; ".join([*_parts(texts, evidence), *([leading] if leading else [])])
 
-    rule: str
-    text: str
 
-
-def describe_shift(name: str, column: Column, measured: Profile) -> str:
-    """What moved in one feature: numbers a person knows first, the test after."""
+def _parts(texts: dict[str, list[str]], evidence: Evidence) -> list[str]:
     parts = []
-    if measured.statistic is not None and measured.p_value is not None:
-        label = "KS D" if measured.test == "ks" else "total variation"
-        worth = f", rows of a day count as 1/{measured.design_effect:.0f}" if measured.design_effect >= 1.5 else ""
-        parts.append(f"{_values(column)} ({label} = {measured.statistic:.3f}, p = {measured.p_value:.1e}{worth})")
-    if measured.null_rate_p_value is not None and measured.null_rate_change > 0:
-        parts.append(f"nulls {measured.null_rate_reference:.1%} -> {measured.null_rate_current:.1%}")
-    return f"{name}: " + "; ".join(parts)
+    if broken := texts.get("schema"):
+        parts.append(broken[0] if len(broken) == 1 else f"{len(broken)} columns are broken, first {broken[0]}")
+    if "feature_drift" in texts:
+        parts.append(f"{evidence.n_drifted} of {len(evidence.monitored)} features drifted")
+    elif broad := texts.get("broad_drift"):
+        parts.append(broad[0].split(" (")[0])
+    if "score_drift" in texts and evidence.score is not None:
+        parts.append(f"scores moved by D = {evidence.score.statistic:.2f}")
+    if pairs := texts.get("correlation_break"):
+        one = pairs[0].split(" (")[0]
+        parts.append(one if len(pairs) == 1 else f"{len(pairs)} rank correlations changed, first the {one}")
+    if "domain_classifier" in texts:
+        parts.append("a model tells window from reference")
+    return parts
 
 
-def _values(column: Column) -> str:
-    before, after = column.reference.ordered, column.current.ordered
-    if before is not None and after is not None:
-        median = f"median {_quantile(before, 0.5)} -> {_quantile(after, 0.5)}"
-        return f"{median}, 90 % below {_quantile(before, 0.9)} -> {_quantile(after, 0.9)}"
-    reference, current = column.counts()
-    change = current / current.sum() - reference / reference.sum()
-    return f"{np.abs(change).sum() / 2:.1%} of the rows changed level"
-
-
-def _quantile(ordered: npt.NDArray[np.float64], q: float) -> str:
-    return f"{ordered[int(q * (len(ordered) - 1))]:.4g}"
+def _leading(findings: Sequence[DriftFinding], evidence: Evidence, shift: ScoreShift | None) -> str | None:
+    """What the feature did that moved the scores most, or else the one that drifted most, and where."""
+    rules = {finding.rule for finding in findings}
+    drifted = [finding.feature for finding in findings if finding.rule == "feature_drift" and finding.feature]
+    moved = list(shift.leading) if shift is not None and rules & {"score_drift", "feature_drift"} else []
+    # A feature that did both says more than one that did either.
+    names = [name for name in moved if name in drifted] or drifted or (moved if "score_drift" in rules else [])
+    name = next((name for name in names if name in evidence.comparisons), None)
+    if name is None:
+        return None
+    own = {statistic for feature, statistic in evidence.significant if feature == name}
+    text = movement(name, evidence.comparisons[name], evidence.measures[name], by_nulls=own == {"null_rate"})
+    segment = None if shift is None else shift.moved_in.get(name)
+    return text if segment is None else f"{text}, mostly in {segment.replace('=', ' ', 1)}"
 
 
 def explain(
     outcome: Outcome,
-    findings: Sequence[Finding],
-    doubt: str | None,
-    broken: Sequence[str],
-    window_start: datetime,
-    window_end: datetime,
+    headline: str,
+    findings: Sequence[DriftFinding],
+    evidence: Evidence,
+    window: tuple[datetime, datetime],
     n_reference: int,
     n_current: int,
 ) -> str:
-    """The verdict in words: one sentence, then one line a finding."""
-    window = f"The window {window_start:%Y-%m-%d %H:%M} to {window_end:%Y-%m-%d %H:%M} UTC ({n_current:,} rows)"
-    against = f"the reference ({n_reference:,} rows)"
-    if outcome is Outcome.PASS:
-        return f"{window} does not differ from {against} by more than chance and the floors of the policy."
-    if outcome is Outcome.INSUFFICIENT:
-        also = "".join(f"\n- noticed: {text}" for text in broken[:MAX_LINES])
-        return f"{window} cannot be judged against {against}: {doubt}.{also}"
+    """The verdict in words: headline, what was compared, then one line a finding, and what was not tested."""
+    start, end = window
+    compared = (
+        f"Window {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC ({n_current:,} rows) against the reference "
+        f"({n_reference:,} rows)"
+    )
     lines = [f"- {RULE_NAMES[finding.rule]}: {finding.text}" for finding in findings]
+    silent = [f"- not tested: {reason}" for reason in evidence.not_tested]
+    if outcome is Outcome.INSUFFICIENT:
+        lines, silent = [f"- noticed: {text}" for text in evidence.broken.values()], []
     rest = [f"- and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
-    return "\n".join([f"{window} differs from {against}:", *lines[:MAX_LINES], *rest])
+    ending = ":" if lines or silent else "."
+    return "\n".join([f"{headline}.", f"{compared}{ending}", *lines[:MAX_LINES], *rest, *silent])

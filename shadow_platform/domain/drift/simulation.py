@@ -6,7 +6,7 @@ Upstream: any feature frame. Downstream: ``shadow drift --simulate-drift``, benc
 import numpy as np
 import pandas as pd
 
-UNTOUCHED = frozenset({"requested_at"})
+UNTOUCHED = frozenset({"requested_at", "weight"})
 
 
 def simulate_drift(frame: pd.DataFrame, strength: float, seed: int = 0) -> pd.DataFrame:

@@ -1,10 +1,11 @@
 """Two-sample tests and distances on plain arrays; each is checked against scipy.
 
-Belongs here: formulas. Does not belong here: features, policies, rules. Upstream: arrays. Downstream: profiles,
+Belongs here: formulas. Does not belong here: features, policies, rules. Upstream: arrays. Downstream: measure,
 verdict. A test takes effective sample sizes, so that rows of one day, which share weather and schedules, do not
 count as independent; ``df`` is the number of degrees of freedom with which the inflation was estimated.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -12,25 +13,16 @@ import numpy.typing as npt
 from scipy import special, stats
 
 Array = npt.NDArray[np.float64]
-WASSERSTEIN_POINTS = 100_000
 
 
-def ks_statistic(reference: Array, current: Array) -> float:
-    """Largest distance of the two empirical distribution functions; both arrays sorted.
+def ks_distance(reference: Array, current: Array) -> float:
+    """Largest distance of two distribution functions, of rows per ordered cell.
 
-    Only the smaller sample is searched for: between two of its neighbours its own function is flat and the other's
-    monotone, so the largest distance stands at, or immediately before, one of its points.
-
-    >>> round(ks_statistic(np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0])), 3)
+    >>> round(ks_distance(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0, 1.0])), 3)
     0.667
     """
-    few, many = (reference, current) if len(reference) <= len(current) else (current, reference)
-    points, first = np.unique(few, return_index=True)
-    below_few = first / len(few)
-    upto_few = np.append(first[1:], len(few)) / len(few)
-    below_many = np.searchsorted(many, points, side="left") / len(many)
-    upto_many = np.searchsorted(many, points, side="right") / len(many)
-    return float(max(np.abs(below_few - below_many).max(), np.abs(upto_few - upto_many).max()))
+    gaps = np.cumsum(reference) / reference.sum() - np.cumsum(current) / current.sum()
+    return float(np.abs(gaps).max())
 
 
 def harmonic_size(n_reference: float, n_current: float) -> float:
@@ -121,23 +113,86 @@ def benjamini_hochberg(p_values: Array, q: float) -> npt.NDArray[np.bool_]:
     return p_values <= limit
 
 
-def wasserstein(reference: Array, current: Array) -> float:
-    """Mean distance of equal quantiles, in the unit of the values; both arrays sorted.
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A distribution function: ``below[i]`` of the values lie at or below ``points[i]``, linear between points.
 
-    Samples above 100,000 rows are thinned to as many equally spaced order statistics.
+    A jump, where many values are equal, is two points beside each other.
     """
-    reference, current = _thin(reference), _thin(current)
-    points = np.concatenate([reference, current])
-    points.sort()
-    below_reference = np.searchsorted(reference, points[:-1], side="right") / len(reference)
-    below_current = np.searchsorted(current, points[:-1], side="right") / len(current)
-    return float((np.abs(below_reference - below_current) * np.diff(points)).sum())
+
+    points: Array
+    below: Array
+
+    def quantile(self, share: float) -> float:
+        """Smallest point at or below which so large a share lies, between points by interpolation."""
+        place = int(np.clip(np.searchsorted(self.below, share, side="left"), 1, len(self.below) - 1))
+        low, high = self.below[place - 1], self.below[place]
+        part = (share - low) / (high - low) if high > low else 1.0
+        return float(self.points[place - 1] + part * (self.points[place] - self.points[place - 1]))
+
+    def standard_deviation(self) -> float:
+        """Root of the variance, values spread evenly between points."""
+        shares, low, high = np.diff(self.below), self.points[:-1], self.points[1:]
+        mean = (shares * (low + high)).sum() / 2
+        low, high = low - mean, high - mean
+        return float(np.sqrt((shares * (low**2 + low * high + high**2)).sum() / 3))
 
 
-def _thin(ordered: Array) -> Array:
-    if len(ordered) <= WASSERSTEIN_POINTS:
-        return ordered
-    return ordered[((np.arange(WASSERSTEIN_POINTS) + 0.5) * len(ordered) / WASSERSTEIN_POINTS).astype(np.int64)]
+def exact_curve(values: Array, counts: Array) -> Curve:
+    """Curve of distinct values, ascending, and how often each occurs."""
+    below = np.cumsum(counts) / counts.sum()
+    return Curve(np.repeat(values, 2), np.column_stack([np.append(0.0, below[:-1]), below]).reshape(-1))
+
+
+def cell_curve(edges: Array, counts: Array, lowest: float, highest: float) -> Curve:
+    """Curve of rows per cell ``(edges[i - 1], edges[i]]``, values spread evenly in each.
+
+    Values of an outer cell thin out towards the least or greatest one, as those of an exponential tail: they end where
+    an even spread has the mean of that tail. No cell reaches further out than the edges span, so that one outlier does
+    not stretch it.
+    """
+    span = edges[-1] - edges[0]
+    start = edges[0] - min(max(edges[0] - lowest, 0.0) * _tail(counts[0]), span)
+    end = edges[-1] + min(max(highest - edges[-1], 0.0) * _tail(counts[-1]), span)
+    points = np.concatenate([[start], edges, [end]])
+    return Curve(points, np.append(0.0, np.cumsum(counts)) / counts.sum())
+
+
+def _tail(n: float) -> float:
+    """Twice the mean over the expected maximum of ``n`` exponential values, at most 1."""
+    return min(1.0, 2.0 / float(np.log1p(max(n, 1.0)))) if n else 0.0
+
+
+def wasserstein(reference: Curve, current: Curve) -> float:
+    """Mean distance of equal quantiles, the area between both curves, in the unit of the values."""
+    points = np.unique(np.concatenate([reference.points, current.points]))
+    first, second = _sides(reference, points), _sides(current, points)
+    start, end = (first[1] - second[1])[:-1], (first[0] - second[0])[1:]
+    sizes = np.abs(start) + np.abs(end)
+    crossing = (start**2 + end**2) / (2 * np.where(sizes > 0, sizes, 1.0))
+    return float((np.where(start * end >= 0, sizes / 2, crossing) * np.diff(points)).sum())
+
+
+def _sides(curve: Curve, points: Array) -> tuple[Array, Array]:
+    """Share below each point, just before it and just after."""
+    low, high = (np.searchsorted(curve.points, points, side=side) for side in ("left", "right"))
+    between = np.interp(points, curve.points, curve.below)
+    is_knot = high > low
+    return (
+        np.where(is_knot, curve.below[np.minimum(low, len(curve.below) - 1)], between),
+        np.where(is_knot, curve.below[np.maximum(high - 1, 0)], between),
+    )
+
+
+def quantile_groups(counts: Array, n_groups: int) -> npt.NDArray[np.int64]:
+    """First cell of each of at most ``n_groups`` neighbourhoods of cells with about equal counts.
+
+    >>> quantile_groups(np.array([1.0, 1.0, 1.0, 1.0]), 2).tolist()
+    [0, 2]
+    """
+    upto = np.cumsum(counts)
+    ends = np.searchsorted(upto, np.arange(1, n_groups) * (upto[-1] / n_groups), side="left") + 1
+    return np.unique(np.append(0, ends[ends < len(counts)]))
 
 
 def smoothed(counts: Array) -> Array:

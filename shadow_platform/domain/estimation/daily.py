@@ -12,7 +12,9 @@ import pandas as pd
 
 from shadow_platform.contracts.tables import PERFORMANCE_DAILY
 from shadow_platform.contracts.use_case import DecisionCosts
-from shadow_platform.domain.estimation.metrics import Array, Calibrator, estimate, log_losses, realise
+from shadow_platform.domain.estimation.calibration import Calibrator, identity
+from shadow_platform.domain.estimation.intervals import NONE, auc_interval, expected_performance
+from shadow_platform.domain.estimation.metrics import Array, log_losses, realise
 from shadow_platform.domain.estimation.propensity import Estimate, horvitz_thompson, inverse_propensity
 
 # Without any explored request an interval held the truth in 72 % of simulated days, from the first on in 94 % or more
@@ -35,7 +37,7 @@ def performance_by_day(
             prediction to be judged, ``is_hidden`` and ``label_propensity`` (null: not matured) of its request.
         role: ``champion`` or ``challenger``.
         as_of: labels known later were not used.
-        calibrator: maps score to probability for the estimates; default: the score itself.
+        calibrator: maps score to probability for the estimates; default: the score itself, taken as certain.
         costs: what wrong decisions cost; default: no cost is given.
     """
     columns = list(PERFORMANCE_DAILY.column_names)
@@ -45,7 +47,8 @@ def performance_by_day(
             "day_at": day_at,
             "model_version": version,
             "role": role,
-            **_expected(group, calibrator),
+            "n": len(group),
+            **_expected(group, calibrator or identity()),
             **_realised(group[group["label_propensity"].notna()], costs),
             "labels_as_of": as_of,
         }
@@ -56,10 +59,14 @@ def performance_by_day(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _expected(group: pd.DataFrame, calibrator: Calibrator | None) -> dict[str, Any]:
-    score = group["probability"].to_numpy(np.float64)
-    expected = estimate(score, group["prediction"].to_numpy(bool), calibrator(score) if calibrator else score)
-    return {"n": len(group), "estimated_roc_auc": expected.roc_auc, "estimated_f1": expected.f1}
+def _expected(group: pd.DataFrame, calibrator: Calibrator) -> dict[str, float | None]:
+    score, prediction = group["probability"].to_numpy(np.float64), group["prediction"].to_numpy(bool)
+    expected, intervals = expected_performance(score, prediction, calibrator)
+    row: dict[str, float | None] = {}
+    for name, interval in intervals.items():
+        row[f"estimated_{name}"] = getattr(expected, name)
+        row[f"estimated_{name}_low"], row[f"estimated_{name}_high"] = interval.low, interval.high
+    return row
 
 
 def _realised(matured: pd.DataFrame, costs: DecisionCosts | None) -> dict[str, Any]:
@@ -86,16 +93,22 @@ def _realised(matured: pd.DataFrame, costs: DecisionCosts | None) -> dict[str, A
 
     loss = mean(log_losses(score, label.astype(np.float64)))
     is_rich = estimator == ALL_LABELS or int((is_seen & (propensity < 1)).sum()) >= MIN_EXPLORED
+    area = auc_interval(score[is_seen], label[is_seen], weight) if is_rich else NONE
     return {
         **counts,
         "estimator": estimator,
         "base_rate": mean(label.astype(np.float64)).value,
         "roc_auc": true.roc_auc if is_rich else None,
+        "roc_auc_low": area.low,
+        "roc_auc_high": area.high,
         "log_loss": loss.value,
         "log_loss_low": loss.low if is_rich else None,
         "log_loss_high": loss.high if is_rich else None,
         "brier": mean((score - label) ** 2).value,
         "f1": true.f1 if is_rich else None,
+        "accuracy": mean((prediction == label).astype(np.float64)).value,
+        "precision": true.precision if is_rich else None,
+        "recall": true.recall if is_rich else None,
         "cost_per_request": None if costs is None else mean(_costs(prediction, label, costs)).value,
     }
 

@@ -4,17 +4,15 @@ Belongs here: every metric as sums over rows, each row counted once or with a we
 weights come from (``propensity``), which rows form a day (``daily``).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Calibrator = Callable[[Array], Array]
 
 CLIP = (0.01, 0.99)
-MIN_REFERENCE_ROWS = 500
+METRICS = ("roc_auc", "log_loss", "brier", "f1", "accuracy", "precision", "recall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +27,6 @@ class Performance:
     accuracy: float | None
     precision: float | None
     recall: float | None
-
-
-def fit_calibrator(score: Array, label: NDArray[np.bool_], weight: Array | None = None) -> Calibrator:
-    """Map from score to probability, fitted by isotonic regression on labelled reference rows.
-
-    ``weight`` says how many rows each one stands for (default: itself). With fewer than ``MIN_REFERENCE_ROWS`` rows, or
-    one class only, the score itself is taken as the probability.
-    """
-    if len(score) < MIN_REFERENCE_ROWS or len(np.unique(label)) < 2:
-        return lambda values: np.asarray(values, dtype=np.float64)
-    from sklearn.isotonic import IsotonicRegression  # takes a second to import, and only calibration needs it
-
-    isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
-        score, label.astype(np.float64), weight
-    )
-    return lambda values: np.asarray(isotonic.predict(np.asarray(values, dtype=np.float64)), dtype=np.float64)
 
 
 def log_losses(score: Array, probability: Array) -> Array:
@@ -98,13 +80,18 @@ def _ratio(numerator: float, denominator: float) -> float | None:
     return numerator / denominator if denominator > 0 else None
 
 
+def placements(score: Array, positives: Array, negatives: Array) -> tuple[Array, Array]:
+    """Of every row, the positive mass ranked above it and the negative mass below, ties by half."""
+    _, rank = np.unique(score, return_inverse=True)
+    by_rank = np.bincount(rank, positives), np.bincount(rank, negatives)
+    above = by_rank[0].sum() - np.cumsum(by_rank[0]) + by_rank[0] / 2
+    below = np.cumsum(by_rank[1]) - by_rank[1] / 2
+    return above[rank], below[rank]
+
+
 def _roc_auc(score: Array, positives: Array, negatives: Array) -> float | None:
     """Area under the ROC curve of rows with a positive and a negative mass each; rows of equal score form one step."""
     n_positive, n_negative = float(positives.sum()), float(negatives.sum())
     if n_positive <= 0 or n_negative <= 0:
         return None
-    order = np.argsort(-score, kind="stable")
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    tpr = np.append(0.0, np.cumsum(positives[order])[last_of_tie] / n_positive)
-    fpr = np.append(0.0, np.cumsum(negatives[order])[last_of_tie] / n_negative)
-    return float(np.trapezoid(tpr, fpr))
+    return float(positives @ placements(score, positives, negatives)[1]) / (n_positive * n_negative)

@@ -39,11 +39,6 @@ class Estimate:
     effective_n: float
     share_not_identifiable: float
 
-    @property
-    def is_identifiable(self) -> bool:
-        """Whether every request could have shown its outcome."""
-        return self.share_not_identifiable == 0
-
 
 def horvitz_thompson(
     values: Array, is_seen: Flags, propensity: Array, clusters: NDArray[np.int64] | None = None

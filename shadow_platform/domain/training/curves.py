@@ -1,7 +1,7 @@
 """How well probabilities agree with what happened: the curves people look at.
 
 Belongs here: points of curves, few enough to draw. Does not belong here: single numbers (``metrics``), drawing
-(adapters.training_plots). Upstream: labels and calibrated probabilities of the evaluation window. Downstream: plots.
+(adapters.pictures.training). Upstream: labels and calibrated probabilities of the evaluation window. Downstream: plots.
 
 A curve of rows that do not identify it (no positive, or no negative label) is empty.
 """

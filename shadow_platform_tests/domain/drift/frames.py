@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shadow_platform.contracts.monitoring_verdicts import DriftReference, DriftVerdict
 from shadow_platform.contracts.use_case import DriftPolicy, Feature
-from shadow_platform.contracts.verdicts import DriftVerdict
 from shadow_platform.domain.drift import evaluate_drift
 
 START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 29, tzinfo=UTC)
+ORIGIN = DriftReference(kind="frozen", fingerprint="reference")
 LEVELS = ("a", "b", "c", "d", "e")
 SHARES = np.array([0.40, 0.30, 0.20, 0.07, 0.03])
 
@@ -34,26 +35,39 @@ def frame(
     n_categorical: int = 2,
     correlation: float = 0.3,
     day_effect: float = 0.0,
+    persistence: float = 0.0,
+    weekly: float = 0.0,
     null_rate: float = 0.01,
 ) -> pd.DataFrame:
     """Rows of ``n_days`` days with score and time; ``n0`` has nulls.
 
     Args:
         day_effect: standard deviation of what a day adds to every number and to every level's log share.
+        persistence: correlation of neighbouring days' effects (autoregressive).
+        weekly: standard deviation of what a weekday adds, the same in every frame.
     """
     rng = np.random.default_rng(seed)
     days = np.sort(rng.integers(0, n_days, n))
+    weekdays = weekly * np.random.default_rng(7).standard_normal((7, n_numeric))
     shared = np.sqrt(correlation) * rng.standard_normal((n, 1))
     numbers = shared + np.sqrt(1 - correlation) * rng.standard_normal((n, n_numeric))
-    numbers += day_effect * rng.standard_normal((n_days, n_numeric))[days]
+    numbers += day_effect * moods(rng, n_days, n_numeric, persistence)[days] + weekdays[days % 7]
     rows = pd.DataFrame(numbers, columns=[f"n{i}" for i in range(n_numeric)])
     rows["score"] = 1 / (1 + np.exp(-rows["n0"]))
     rows["n0"] = rows["n0"].where(rng.random(n) >= null_rate)
     for place in range(n_categorical):
-        tilt = day_effect * rng.standard_normal((n_days, len(LEVELS)))[days]
+        tilt = day_effect * moods(rng, n_days, len(LEVELS), persistence)[days]
         chosen = (np.log(SHARES) + tilt + rng.gumbel(size=(n, len(LEVELS)))).argmax(axis=1)
         rows[f"c{place}"] = np.array(LEVELS, dtype=object)[chosen]
     return rows.assign(requested_at=pd.Timestamp(START) + pd.to_timedelta(days, unit="D"))
+
+
+def moods(rng: np.random.Generator, n_days: int, width: int, persistence: float) -> np.ndarray:
+    """Normal effects of days, shape (days, width), each day's correlated with the day before."""
+    effects = rng.standard_normal((n_days, width))
+    for day in range(1, n_days):
+        effects[day] = persistence * effects[day - 1] + np.sqrt(1 - persistence**2) * effects[day]
+    return effects
 
 
 def judge(
@@ -64,7 +78,7 @@ def judge(
 ) -> DriftVerdict:
     """Verdict of the platform on two frames."""
     chosen = of_features if of_features is not None else features()
-    return evaluate_drift("tests", chosen, reference, current, policy or DriftPolicy(), START, END, "reference")
+    return evaluate_drift("tests", chosen, reference, current, policy or DriftPolicy(), START, END, ORIGIN)
 
 
 Change = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
@@ -82,11 +96,14 @@ def share_failing(
     current_days: int = 28,
     correlation: float = 0.0,
     day_effect: float = 0.0,
+    persistence: float = 0.0,
+    weekly: float = 0.0,
     seed: int = 0,
 ) -> float:
     """Share of simulated pairs of ``n`` rows each whose verdict is fail."""
     shape = {"n_numeric": n_numeric, "n_categorical": n_categorical}
-    world: dict[str, Any] = {"correlation": correlation, "day_effect": day_effect, **shape}
+    moods_of = {"day_effect": day_effect, "persistence": persistence, "weekly": weekly}
+    world: dict[str, Any] = {"correlation": correlation, **moods_of, **shape}
     chosen = features(**shape)
     failing = 0
     for place in range(repetitions):

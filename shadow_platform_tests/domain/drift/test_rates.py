@@ -1,6 +1,6 @@
-"""False alarms and power by simulation, small; ``benchmarks/drift.py`` prints the whole table."""
+"""False alarms and power by simulation, small; ``benchmarks/drift`` prints the whole table."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ SMALL: dict[str, Any] = {"n_numeric": 8, "n_categorical": 3}
 
 
 @pytest.mark.parametrize("cluster", ["day", None])
-def test_independent_rows_hardly_ever_raise_a_false_alarm(cluster: str | None) -> None:
+def test_independent_rows_hardly_ever_raise_a_false_alarm(cluster: Literal["day"] | None) -> None:
     assert share_failing(1_000, 60, DriftPolicy(cluster=cluster), **SMALL) <= 0.05
 
 
@@ -26,6 +26,16 @@ def test_rows_of_a_day_being_alike_hardly_ever_raise_a_false_alarm(reference_day
 def test_likeness_measured_on_small_days_is_not_trusted_on_a_large_one() -> None:
     days: dict[str, Any] = {"reference_days": 60, "current_days": 1}
     assert share_failing(2_000, 40, DriftPolicy(), **SMALL, **days, day_effect=0.1) <= 0.05
+
+
+def test_moods_that_last_for_days_hardly_ever_raise_a_false_alarm() -> None:
+    assert share_failing(2_000, 30, DriftPolicy(), **SMALL, day_effect=0.4, persistence=0.6) <= 0.14
+
+
+@pytest.mark.parametrize("current_days", [28, 5])
+def test_a_rhythm_of_weekdays_hardly_ever_raises_a_false_alarm(current_days: int) -> None:
+    days: dict[str, Any] = {"reference_days": 60, "current_days": current_days}
+    assert share_failing(2_000, 25, DriftPolicy(), **SMALL, **days, day_effect=0.1, weekly=0.5) <= 0.05
 
 
 def test_taking_rows_of_a_day_for_independent_would_raise_false_alarms() -> None:

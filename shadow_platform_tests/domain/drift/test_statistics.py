@@ -15,11 +15,19 @@ TIED_SAMPLES = hnp.arrays(np.float64, st.integers(3, 60), elements=st.integers(0
 COUNTS = hnp.arrays(np.float64, 6, elements=st.integers(0, 400).map(float)).filter(lambda counts: counts.sum() > 0)
 
 
+def _in_cells(values: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    return np.bincount(np.searchsorted(values, sample), minlength=len(values)).astype(np.float64)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(SAMPLES, TIED_SAMPLES), st.one_of(SAMPLES, TIED_SAMPLES))
-def test_ks_statistic_is_that_of_scipy_ties_included(reference: np.ndarray, current: np.ndarray) -> None:
+def test_ks_distance_of_distinct_values_is_that_of_scipy_ties_included(
+    reference: np.ndarray, current: np.ndarray
+) -> None:
     expected = stats.ks_2samp(reference, current, method="asymp").statistic
-    assert statistics.ks_statistic(np.sort(reference), np.sort(current)) == pytest.approx(expected, abs=1e-12)
+    values = np.unique(np.concatenate([reference, current]))
+    found = statistics.ks_distance(_in_cells(values, reference), _in_cells(values, current))
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
@@ -49,20 +57,64 @@ def test_pooling_keeps_every_row_and_leaves_no_rare_level(reference: np.ndarray,
     assert len(total) == 1 or (expected[total > 0] >= 5 - 1e-9).all()
 
 
+def _exact(values: np.ndarray, sample: np.ndarray) -> statistics.Curve:
+    return statistics.exact_curve(values, _in_cells(values, sample))
+
+
 @settings(max_examples=100, deadline=None)
-@given(SAMPLES, SAMPLES)
-def test_wasserstein_is_that_of_scipy(reference: np.ndarray, current: np.ndarray) -> None:
+@given(st.one_of(SAMPLES, TIED_SAMPLES), st.one_of(SAMPLES, TIED_SAMPLES))
+def test_wasserstein_and_standard_deviation_of_distinct_values_are_those_of_scipy_and_numpy(
+    reference: np.ndarray, current: np.ndarray
+) -> None:
+    values = np.unique(np.concatenate([reference, current]))
+    before, after = _exact(values, reference), _exact(values, current)
     expected = stats.wasserstein_distance(reference, current)
-    distance = statistics.wasserstein(np.sort(reference), np.sort(current))
-    assert distance == pytest.approx(expected, rel=1e-9, abs=1e-6)
+    assert statistics.wasserstein(before, after) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+    assert before.standard_deviation() == pytest.approx(reference.std(), rel=1e-6, abs=1e-6)
 
 
-def test_wasserstein_of_thinned_samples_stays_within_a_thousandth_of_a_deviation() -> None:
+@pytest.mark.parametrize("draw", ["standard_normal", "standard_exponential", "laplace"])
+def test_wasserstein_of_cells_stays_within_a_hundredth_of_a_deviation(draw: str) -> None:
     rng = np.random.default_rng(0)
-    reference, current = np.sort(rng.standard_normal(250_000)), np.sort(rng.standard_normal(250_000) + 0.1)
-    assert statistics.wasserstein(reference, current) == pytest.approx(
-        stats.wasserstein_distance(reference, current), abs=1e-3
-    )
+    reference, current = (getattr(rng, draw)(size=20_000) for _ in range(2))
+    current = current * 1.1 + 0.2
+    edges = np.quantile(reference, np.arange(1, 256) / 256)
+    curves = [
+        statistics.cell_curve(
+            edges,
+            np.bincount(np.searchsorted(edges, sample), minlength=256).astype(np.float64),
+            float(sample.min()),
+            float(sample.max()),
+        )
+        for sample in (reference, current)
+    ]
+    expected = stats.wasserstein_distance(reference, current) / reference.std()
+    found = statistics.wasserstein(*curves) / curves[0].standard_deviation()
+    assert found == pytest.approx(expected, abs=0.01)
+
+
+def test_one_outlier_stretches_no_cell() -> None:
+    counts, edges = np.full(9, 1000.0), np.arange(8.0)
+    plain, spoilt = (statistics.cell_curve(edges, counts, -1.0, highest) for highest in (8.0, 1e6))
+    assert statistics.wasserstein(plain, spoilt) < 0.5
+
+
+@settings(max_examples=100, deadline=None)
+@given(TIED_SAMPLES, st.floats(0.01, 0.99))
+def test_quantiles_of_distinct_values_are_values(sample: np.ndarray, share: float) -> None:
+    found = _exact(np.unique(sample), sample).quantile(share)
+    assert min(sample) <= found <= max(sample)
+    assert (sample <= found + 1e-9).mean() >= share - 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(hnp.arrays(np.float64, st.integers(1, 300), elements=st.integers(0, 9).map(float)), st.integers(1, 64))
+def test_groups_of_cells_keep_their_order_and_number(counts: np.ndarray, n_groups: int) -> None:
+    firsts = statistics.quantile_groups(counts, n_groups)
+    assert firsts[0] == 0
+    assert (np.diff(firsts) > 0).all()
+    assert len(firsts) <= n_groups
+    assert firsts[-1] < len(counts)
 
 
 @settings(max_examples=100, deadline=None)

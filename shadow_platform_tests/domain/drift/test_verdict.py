@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shadow_platform.contracts.use_case import DriftPolicy, Feature
-from shadow_platform.contracts.verdicts import DriftVerdict, FeatureDrift, Outcome
-from shadow_platform.domain.drift import SCORE, simulate_drift
+from shadow_platform.contracts.monitoring_verdicts import SCORE, DriftVerdict, FeatureDrift
+from shadow_platform.contracts.use_case import DriftPolicy, Feature, Threshold
+from shadow_platform.contracts.verdicts import Outcome
+from shadow_platform.domain.drift import simulate_drift
 from shadow_platform_tests.domain.drift.frames import features, frame, judge
 
 N = 6_000
@@ -70,6 +71,7 @@ def test_scores_of_another_model_are_not_judged(reference: pd.DataFrame, current
     verdict = judge(reference, current.assign(score=np.nan))
     assert verdict.outcome is Outcome.PASS
     assert SCORE not in {row.feature for row in verdict.features}
+    assert "not tested: score drift" in verdict.headline
 
 
 def test_a_broken_correlation_fails_though_no_feature_moved(reference: pd.DataFrame, current: pd.DataFrame) -> None:
@@ -79,10 +81,29 @@ def test_a_broken_correlation_fails_though_no_feature_moved(reference: pd.DataFr
     assert "rank correlation of n1 and n2 went from" in verdict.explanation
 
 
+def test_size_alone_decides_on_correlations_without_an_alpha(reference: pd.DataFrame, current: pd.DataFrame) -> None:
+    shuffled = current.sample(600, random_state=0).assign(n2=lambda rows: rows["n2"].to_numpy()[::-1])
+    few = reference.sample(600, random_state=0)
+    unsure = DriftPolicy(correlation=Threshold(0.05, alpha=1e-300))
+    assert judge(few, shuffled, unsure).correlations == ()
+    by_size = judge(few, shuffled, replace(unsure, correlation=Threshold(0.05)))
+    assert all(abs(pair.current - pair.reference) >= 0.05 for pair in by_size.correlations)
+    assert max(pair.p_value for pair in by_size.correlations) * 6 > 1
+
+
 def test_drift_score_above_the_threshold_is_a_rule_of_its_own(reference: pd.DataFrame, current: pd.DataFrame) -> None:
     moved = simulate_drift(current, 0.5)
     assert "drift_score" in judge(reference, moved).rules_fired
     assert "drift_score" not in judge(reference, moved, DriftPolicy(drift_threshold=1.0)).rules_fired
+
+
+@pytest.mark.parametrize("reference_days", [60, 28])
+def test_a_step_amid_the_window_does_not_pass_for_a_mood_of_its_days(reference_days: int) -> None:
+    before, after = frame(200 * reference_days, 1, n_days=reference_days), frame(200 * 28, 2)
+    is_late = after["requested_at"] >= after["requested_at"].min() + pd.Timedelta(days=14)
+    verdict = judge(before, after.assign(n1=after["n1"] + is_late))
+    assert verdict.rules_fired == ("feature_drift",)
+    assert _row(verdict, "n1").is_drifted
 
 
 def test_more_nulls_fail_by_feature_drift(reference: pd.DataFrame, current: pd.DataFrame) -> None:
@@ -104,6 +125,17 @@ def test_unmonitored_features_are_measured_but_do_not_count(reference: pd.DataFr
     assert verdict.outcome is Outcome.PASS
     assert _row(verdict, "n1").is_drifted
     assert verdict.drift_score == 0.0
+
+
+def test_new_levels_of_an_unmonitored_feature_do_not_count_but_another_type_does(
+    reference: pd.DataFrame, current: pd.DataFrame
+) -> None:
+    quiet = [replace(f, is_monitored=f.name != "c0") for f in features()]
+    newer = current.assign(c0=current["c0"].replace({"b": "new"}))
+    assert judge(reference, newer).rules_fired[0] == "schema"
+    assert judge(reference, newer, of_features=quiet).outcome is Outcome.PASS
+    numbers = current.assign(c0=current["c0"].map(dict(zip("abcde", range(5), strict=True))))
+    assert "c0: type changed from text to number" in judge(reference, numbers, of_features=quiet).explanation
 
 
 @pytest.mark.parametrize("outlier", [1e6, -1e6, 1e300])
@@ -155,7 +187,7 @@ def test_too_few_rows_are_insufficient_and_say_so(n_reference: int, n_current: i
 def test_an_empty_window_without_columns_is_insufficient(reference: pd.DataFrame) -> None:
     verdict = judge(reference, pd.DataFrame())
     assert verdict.outcome is Outcome.INSUFFICIENT
-    assert "n0: missing from the window" in verdict.explanation
+    assert "the window has 0 rows, at least 500 are needed" in verdict.headline
 
 
 def test_one_day_against_one_day_is_insufficient_unless_rows_are_declared_independent() -> None:
@@ -212,6 +244,15 @@ def test_a_few_strings_among_numbers_count_as_nulls(reference: pd.DataFrame, cur
     verdict = judge(reference, current.assign(n1=mixed))
     assert verdict.outcome is Outcome.PASS
     assert _row(verdict, "n1").null_rate_current == pytest.approx(20 / N)
+
+
+def test_an_empty_text_is_a_level_of_its_own(reference: pd.DataFrame, current: pd.DataFrame) -> None:
+    numbers = {level: str(place) for place, level in enumerate("abcde")}
+    before, after = (rows.assign(c0=rows["c0"].map(numbers)) for rows in (reference, current))
+    verdict = judge(before, after.assign(c0=after["c0"].mask(np.arange(N) % 5 == 0, "")))
+    assert "c0: type changed from number to text, e.g. ''" in verdict.explanation
+    known = after.assign(c0=after["c0"].replace({"0": ""}))
+    assert judge(before.assign(c0=before["c0"].replace({"0": ""})), known).outcome is Outcome.PASS
 
 
 def test_a_rare_unseen_level_passes(reference: pd.DataFrame, current: pd.DataFrame) -> None:
@@ -271,6 +312,7 @@ def test_simulated_drift_is_reproducible_grows_and_keeps_its_input(
     scores = [judge(reference, simulate_drift(current, strength)).drift_score or 0.0 for strength in (0.0, 0.1, 1.0)]
     assert scores == sorted(scores)
     assert (scores[0], scores[-1]) == (0.0, 1.0)
+    assert simulate_drift(current.assign(weight=1.0), 0.5)["weight"].tolist() == [1.0] * N
     pd.testing.assert_frame_equal(current, kept)
     pd.testing.assert_frame_equal(simulate_drift(current, 0.5, 3), simulate_drift(current, 0.5, 3))
 

@@ -1,0 +1,103 @@
+"""How a challenger is judged, what decisions cost, and what is looked at besides: exploration and fairness.
+
+Upstream: nothing. Downstream: ``contracts.policies``.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """Criteria of promotion; ``None`` leaves a criterion out, and says so in the decision.
+
+    Attributes:
+        min_samples: matured, labelled pairs needed before anything is concluded.
+        min_label_coverage: share of matured requests whose label must be known; ``None`` where labels are censored.
+        margin: log loss per request by which the challenger must be better.
+        alpha: chance to promote an equal challenger over the whole life of the comparison, however often one looks.
+        cluster: rows whose differences are summed before the confidence sequence, because they are not independent:
+            ``"hour"`` or ``"day"`` of the request, a column (``"subject_id"``, a feature) within its day, or ``None``
+            when requests are independent. See docs/adr/0005.
+        min_clusters: clusters needed before anything is concluded.
+        tuned_at: number of pairs at which the confidence sequence is tightest.
+        segments: categorical features no level of which may be harmed.
+        max_a_a_difference: largest difference between a logged answer and the same champion scoring the logged
+            features again.
+    """
+
+    min_samples: int = 200
+    min_label_coverage: float | None = 0.95
+    min_f1_improvement_pct: float | None = None
+    max_brier_degradation: float | None = 0.01
+    max_calibration_error: float | None = 0.10
+    max_challenger_error_rate: float = 0.01
+    max_challenger_p95_ms: float = 200.0
+    min_coverage: float = 0.99
+    margin: float = 0.0
+    alpha: float = 0.05
+    cluster: str | None = "day"
+    min_clusters: int = 7
+    tuned_at: int = 2_000
+    segments: tuple[str, ...] = ()
+    max_segment_log_loss_increase: float = 0.02
+    max_a_a_difference: float | None = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionCosts:
+    """What a wrong decision costs, both kinds above 0; right ones cost nothing.
+
+    >>> DecisionCosts(false_positive=5.0, false_negative=45.0, currency="USD").threshold
+    0.1
+    """
+
+    false_positive: float
+    false_negative: float
+    currency: str
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a positive decision is the cheaper one (Elkan 2001, section 2)."""
+        return self.false_positive / (self.false_positive + self.false_negative)
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """Positive decisions that are not carried out, so that their outcome is seen.
+
+    Attributes:
+        share: of positive decisions, in (0, 1); which ones follows from the request's id alone.
+    """
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class FairnessAttribute:
+    """A grouping over which decisions are compared.
+
+    Attributes:
+        feature: categorical feature whose levels are the groups, or numeric one cut at ``edges``.
+        edges: ascending; ``(25, 40)`` gives ``<25``, ``25-40`` (25 included) and ``>=40``.
+    """
+
+    name: str
+    feature: str
+    edges: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FairnessPolicy:
+    """Which groups are compared, and when a difference is flagged.
+
+    Attributes:
+        favourable_prediction: the decision that people wish for.
+        min_ratio: a group whose rate of favourable decisions is below this share of the best group's is flagged: the
+            four-fifths rule (29 CFR 1607.4 D).
+        min_rows: smaller groups are shown without a judgement.
+    """
+
+    attributes: tuple[FairnessAttribute, ...]
+    favourable_prediction: bool = False
+    min_ratio: float = 0.8
+    min_rows: int = 100

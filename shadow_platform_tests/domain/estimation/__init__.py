@@ -1,0 +1,1 @@
+"""Tests of the estimation stage: metrics, calibration, intervals, the performance verdict."""
