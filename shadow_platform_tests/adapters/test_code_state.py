@@ -32,6 +32,7 @@ ROOT = Path(module.__file__).parents[1]
 NO_SOURCES = {
     "contracts/errors.py": "what is raised is not in a bundle",
     "contracts/lineage.py": "records of frames lie beside them",
+    "contracts/policies/__init__.py": "offers what its modules declare; those that decide are sources",
     "contracts/use_case.py": "its values are in the fingerprints of features and configuration, defaults included",
     "domain/__init__.py": "a package without code",
     "resources.py": "opens adapters; those that make a bundle are sources themselves",

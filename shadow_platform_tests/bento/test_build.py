@@ -90,7 +90,7 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
         r"bento/(?!build|contents|serve\b)\w+",
         r"bento/(api|answering|explaining|shadowing)/\w+",
         r"feature_repo/(__init__|declarations)",
-        r"shadow_platform/(__init__|settings|contracts/\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
+        r"shadow_platform/(__init__|settings|contracts/(policies/)?\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
         r"shadow_platform/adapters/(log|bundle/\w+|deployment/\w+|feature_store/\w+)",
         r"shadow_platform/domain/(canary|explanation|exploration|monitoring|serving|shadow|slo)(/\w+)?",
         r"shadow_platform_tests/(__init__|tiny)",
