@@ -177,6 +177,17 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return read_manifest(self.layout.manifest(use_case.name))
 
+    def require_manifest(self, use_case: UseCase, lacking: str) -> DeploymentManifest:
+        """Deployment manifest in force; raises ``dg.Failure`` that says what is lacking before the first deployment."""
+        manifest = self.manifest(use_case)
+        if manifest is None:
+            raise dg.Failure(
+                f"{self.layout.manifest(use_case.name)} does not exist, so there is {lacking}; "
+                f"run the job {use_case.name}_train first",
+                allow_retries=False,
+            )
+        return manifest
+
     def deploy(
         self,
         use_case: UseCase,

@@ -73,9 +73,7 @@ def _fairness_groups(use_case: UseCase, policy: FairnessPolicy) -> dg.AssetsDefi
             columns = list(FAIRNESS_GROUPS.column_names)
             rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
             rows = rows.assign(use_case=use_case.name, as_of=as_of)[columns]
-            platform.lake().append_rows(
-                FAIRNESS_GROUPS, use_case, [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
-            )
+            platform.lake().append_rows(FAIRNESS_GROUPS, use_case, rows)
         manifest = platform.manifest(use_case)
         deployed = [model.version for model in (manifest.champion, *manifest.challengers)] if manifest else []
         metadata: dict[str, Any] = {

@@ -42,6 +42,7 @@ from shadow_platform.contracts.tables import PREDICTIONS, TABLES, TableSchema
 from shadow_platform.contracts.use_case import EventKind, FeatureView, UseCase
 
 LOCK_TIMEOUT_S = 60.0
+Rows = Sequence[Mapping[str, Any]] | pd.DataFrame
 
 
 class Lake:
@@ -187,17 +188,16 @@ class Lake:
         with self._lock(schema, uc, day):
             return write_frame(self.layout.table(schema.name, _name(uc), day), df, types, what, schema.key)
 
-    def append_rows(self, schema: TableSchema, uc: UseCase | str, rows: Sequence[Mapping[str, Any]]) -> int:
+    def append_rows(self, schema: TableSchema, uc: UseCase | str, rows: Rows) -> int:
         """Merge rows into the partitions of their ``time_column``; an equal key replaces. Returns the number given.
 
         Raises:
             LakeError: as ``write_table``; rows of other days may then already be merged, and a repeat is harmless.
         """
-        if not rows:
+        if not len(rows):
             return 0
-        types = _table_types(schema)
-        df = pd.DataFrame.from_records([dict(row) for row in rows])
-        check_columns(df, types, f"table {schema.name}, {_name(uc)}")
+        df = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame.from_records([dict(row) for row in rows])
+        check_columns(df, _table_types(schema), f"table {schema.name}, {_name(uc)}")
         days = pd.to_datetime(df[schema.time_column], utc=True, format="ISO8601").dt.date
         for day, part in df.groupby(days):
             self._merge(schema, uc, day, part)

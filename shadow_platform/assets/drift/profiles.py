@@ -11,7 +11,6 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -38,13 +37,7 @@ class Champion:
 
 def champion_of(platform: PlatformResource, use_case: UseCase) -> Champion:
     """The champion in force; raises ``dg.Failure`` when there is none."""
-    manifest = platform.manifest(use_case)
-    if manifest is None:
-        raise dg.Failure(
-            f"{platform.layout.manifest(use_case.name)} does not exist, so there is no champion and no reference; "
-            f"run the job {use_case.name}_train first",
-            allow_retries=False,
-        )
+    manifest = platform.require_manifest(use_case, "no champion and no reference")
     reference = platform.bundles().load(manifest.champion.bundle_hash).reference()
     grid = reference_grid(use_case.features, reference, use_case.drift)
     return Champion(manifest.champion.bundle_hash, reference, grid)
@@ -125,8 +118,8 @@ def count_day(
     fingerprints = {hour: wanted.get(hour, "") for hour in due}
     # A run that dies in between leaves the old fingerprints, so that the next one counts again.
     sums, rows = correlation_rows(profiles, use_case.name), profile_rows(profiles, use_case.name, fingerprints)
-    lake.append_rows(DRIFT_CORRELATION_SUMS, use_case, _records(sums))
-    lake.append_rows(DRIFT_PROFILES, use_case, _records(rows))
+    lake.append_rows(DRIFT_CORRELATION_SUMS, use_case, sums)
+    lake.append_rows(DRIFT_PROFILES, use_case, rows)
     took, n = time.perf_counter() - began, int(profiles.n.sum())
     return {
         "dagster/row_count": int(hours["n"].sum()),
@@ -186,7 +179,3 @@ def _read(
     lake, until = platform.lake(), end_of(day).date()
     columns, sums = (lake.read_table(t, use_case, day, until) for t in (DRIFT_PROFILES, DRIFT_CORRELATION_SUMS))
     return from_rows(columns[~columns["hour_at"].isin(without)], sums, grid)
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

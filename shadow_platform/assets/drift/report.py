@@ -14,7 +14,7 @@ import pandas as pd
 from shadow_platform.assets.drift.served import REPORT_ROWS, Served
 from shadow_platform.contracts.tables import DRIFT_VERDICTS
 from shadow_platform.contracts.use_case import UseCase
-from shadow_platform.domain.drift.references import reference_spans, window_by_time
+from shadow_platform.domain.drift.references import reference_spans
 from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days, end_of
 from shadow_platform.resources import PlatformResource
 
@@ -61,8 +61,7 @@ def build_drift_report(use_case: UseCase) -> dg.AssetsDefinition:
 
 def _reference(served: Served, day: date) -> pd.DataFrame:
     """What the verdict on the window compared it with."""
-    window = served.span(end_of(day), served.policy) or window_by_time(served.policy, end_of(day))
-    spans = reference_spans(served.policy.reference, window)
+    spans = reference_spans(served.policy.reference, served.window_span(day))
     return served.rows(spans, REPORT_ROWS) if spans else served.reference
 
 

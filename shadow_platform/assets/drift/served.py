@@ -83,8 +83,11 @@ class Served:
 
     def window(self, day: date) -> pd.DataFrame:
         """Requests of the window that ends with ``day``; of a large one, a part, always the same."""
-        span = self.span(end_of(day), self.policy) or window_by_time(self.policy, end_of(day))
-        return self.rows([span], REPORT_ROWS)
+        return self.rows([self.window_span(day)], REPORT_ROWS)
+
+    def window_span(self, day: date) -> Span:
+        """The window that ends with ``day``; by time, when the requests are too few for one by count."""
+        return self.span(end_of(day), self.policy) or window_by_time(self.policy, end_of(day))
 
     def rows(self, spans: Iterable[Span], at_most: int) -> pd.DataFrame:
         """Requests of the spans: a column a feature as served, ``score`` and ``requested_at``.

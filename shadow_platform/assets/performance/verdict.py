@@ -85,7 +85,7 @@ class _Judged:
 
     @classmethod
     def read(cls, platform: PlatformResource, use_case: UseCase, as_of: datetime) -> "_Judged":
-        version = _champion(platform, use_case)
+        version = platform.require_manifest(use_case, "no champion to judge").champion.version
         rows = platform.lake().read_table(PERFORMANCE_DAILY, use_case)
         own, is_known = rows["model_version"].eq(version), rows["labels_as_of"] <= as_of
         _refuse_days_replaced_since(rows[own & ~is_known], use_case, as_of)
@@ -112,17 +112,6 @@ class _Judged:
             window_end=self.window_end,
             labels_as_of=self.labels_as_of,
         )
-
-
-def _champion(platform: PlatformResource, use_case: UseCase) -> str:
-    manifest = platform.manifest(use_case)
-    if manifest is None:
-        raise dg.Failure(
-            f"{platform.layout.manifest(use_case.name)} does not exist, so there is no champion to judge; run the "
-            f"job {use_case.name}_train first",
-            allow_retries=False,
-        )
-    return manifest.champion.version
 
 
 def _matured_until(use_case: UseCase, known_until: datetime) -> datetime:
