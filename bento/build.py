@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,7 +34,7 @@ from shadow_platform.use_cases import ENTRY_POINT_GROUP, load_use_case
 
 TIMEOUT_S = 300.0
 BUILDING = ".building-"
-DATA_FILES = ("feature_repo/feature_store.yaml",)
+DATA_FILES = ("feature_repo/feature_store.yaml", "feature_repo/feature_store.scale.yaml")
 
 
 def build_bento(layout: Layout, manifest: DeploymentManifest, use_case: str | None = None) -> str:
@@ -80,12 +81,14 @@ def verify_bento(folder: Path, digest: str) -> None:
 
 
 def stage(folder: Path, layout: Layout, manifest: DeploymentManifest, use_case: str) -> None:
-    """Lay out what the Bento will hold, and nothing else."""
+    """Lay out what the Bento will hold, and nothing else: code for either ``FEATURE_STORE``, requirements of one."""
     _stage_deployment(Layout(folder / PACKAGE), layout, manifest)
     address = _address(use_case)
     declared_in = address.partition(":")[0]
     ours = (*OURS, declared_in.partition(".")[0])
-    modules, others = reached_modules([*PROCESSES, *NAMED_IN_CONFIGURATION, declared_in], ours)
+    roots = [*PROCESSES, declared_in]
+    modules, _ = reached_modules([*roots, *chain(*NAMED_IN_CONFIGURATION.values())], ours)
+    _, others = reached_modules([*roots, *NAMED_IN_CONFIGURATION[load_settings().feature_store]], ours)
     for name, source in modules.items():
         stem = folder.joinpath(*name.split("."))
         _copy(source, stem / source.name if source.name == "__init__.py" else stem.with_name(source.name))

@@ -19,10 +19,14 @@ from shadow_platform.contracts.errors import BundleError
 
 PROCESSES = ("bento.service", "bento.shadow", "bento.shadowing.lane_child", "bento.guard", "bento.package")
 """What is started from a Bento: the service, the shadow worker, the guard, the check of the package itself."""
-NAMED_IN_CONFIGURATION = ("shadow_platform.adapters.feature_store.sqlite",)
-"""Modules that only a configuration file names (feature_store.yaml)."""
-LOADED_BY_NAME = ("fastapi-offline", "ibis-framework[duckdb]", "pyarrow")
-"""Distributions no import statement shows: assets of the documents, Feast's offline store, pandas' Parquet engine."""
+_FEATURE_STORE = "shadow_platform.adapters.feature_store"
+NAMED_IN_CONFIGURATION = {
+    "local": (f"{_FEATURE_STORE}.offline", f"{_FEATURE_STORE}.sqlite"),
+    "scale": (f"{_FEATURE_STORE}.ray_offline", f"{_FEATURE_STORE}.redis"),
+}
+"""Modules that only Feast's configuration names, by ``FEATURE_STORE``."""
+LOADED_BY_NAME = ("fastapi-offline", "pyarrow")
+"""Distributions no import statement shows: assets of the documents, pandas' Parquet engine."""
 OURS = ("bento", "feature_repo", "shadow_platform")
 
 

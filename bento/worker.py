@@ -170,7 +170,8 @@ class Worker:
     def _open_store(self) -> OnlineFeatures:
         from shadow_platform.adapters.feature_store import FeastStore
 
-        store = FeastStore(self.settings.layout, self.settings.feast_repo_path, self.use_case).online()
+        settings = self.settings
+        store = FeastStore(settings.layout, settings.feast_repo_path, self.use_case, settings.stores).online()
         store.read([{entity.join_key: entity.example for entity in self.use_case.entities}])
         calm_gc()
         return store

@@ -1,4 +1,4 @@
-"""Feast's objects of the use case ``credit``: entities, feature views with their sources, feature service.
+"""Feast's objects of the use case ``credit``: entities, views with their sources, feature service.
 
 Belongs here: nothing but the call, so that ``feast apply`` finds each object under a name of this module. What they
 hold is declared in the UseCase value; how it becomes Feast's is in ``declarations``. Upstream: use_cases. Downstream:
@@ -9,6 +9,7 @@ from feature_repo.declarations import feast_objects
 from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
 
-OBJECTS = feast_objects(load_use_case("credit"), load_settings().layout)
+SETTINGS = load_settings()
+OBJECTS = feast_objects(load_use_case("credit"), SETTINGS.layout, SETTINGS.stores)
 
 globals().update({f"{type(item).__name__}_{item.name}": item for item in OBJECTS.all()})

@@ -14,6 +14,8 @@ for _switch, _off in {
     "FEAST_USAGE": "False",
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GIT_PYTHON_REFRESH": "quiet",
     # Read at import too. On two cores busy with other work, threads that spin made one fit take 29 s instead of 1.5 s.
     "OMP_WAIT_POLICY": "PASSIVE",

@@ -15,6 +15,7 @@ from shadow_platform.assets.fairness import build_fairness_assets
 from shadow_platform.assets.features import build_feature_assets
 from shadow_platform.assets.gates import build_gate_assets
 from shadow_platform.assets.labels import build_label_assets
+from shadow_platform.assets.parity import build_parity_assets
 from shadow_platform.assets.performance import build_performance_assets
 from shadow_platform.assets.promotion import build_promotion_assets
 from shadow_platform.assets.quality import build_quality_assets
@@ -40,6 +41,7 @@ STAGES: dict[str, Callable[[UseCase], Iterable[dg.AssetsDefinition]]] = {
     "performance": build_performance_assets,
     "fairness": build_fairness_assets,
     "quality": build_quality_assets,
+    "parity": build_parity_assets,
     "drift": build_drift_assets,
     "gates": build_gate_assets,
     "promotion": build_promotion_assets,

@@ -27,6 +27,16 @@ def build_ingest_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     )
 
 
+def build_reopen_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """What late events touch; each run takes some of it, because events, views and the store have other days."""
+    names = ["raw_events", "events", "quarantined_events", *(view.name for view in use_case.views), "online_features"]
+    return dg.define_asset_job(
+        f"{use_case.name}_reopen",
+        _select(use_case, names),
+        description="Make again the events, features or online rows of the days that late events touch.",
+    )
+
+
 def build_train_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """First models: train champion and challenger on one frame and put them into service."""
     return dg.define_asset_job(
@@ -58,6 +68,7 @@ def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
         "labels",
         "quarantined_labels",
         "data_quality",
+        *(["feature_parity"] if use_case.views or use_case.derivations else []),
         "drift_verdict",
         "drift_report",
         "warehouse",
@@ -121,6 +132,7 @@ def build_jobs(use_case: UseCase) -> dict[str, UnresolvedAssetJobDefinition]:
     """Every job of one use case, by its name without the use case."""
     jobs = [
         build_ingest_job(use_case),
+        build_reopen_job(use_case),
         build_train_job(use_case),
         build_materialize_job(use_case),
         build_monitor_job(use_case),

@@ -3,7 +3,8 @@
 Upstream: contracts. Downstream: assets, jobs, sensors. Days are UTC days.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
@@ -34,6 +35,23 @@ def partition_range(first: date, last: date) -> dict[str, str]:
     A day that is not over yet may be among them, though Dagster notes no materialization for it.
     """
     return {RANGE_START: str(first), RANGE_END: str(last)}
+
+
+def daily_freshness(use_case: UseCase) -> dg.FreshnessPolicy | None:
+    """A day late is a failure, where days go on; a recorded history has an end and would be late for ever."""
+    if use_case.last_partition is not None:
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+
+
+def data_version(fingerprints: Mapping[str, str]) -> dg.DataVersion:
+    """Version of the partitions of one run, by their contents: of one partition, its own fingerprint.
+
+    Dagster gives all partitions of a run one version; each partition's own is in its metadata.
+    """
+    if len(fingerprints) == 1:
+        return dg.DataVersion(next(iter(fingerprints.values())))
+    return dg.DataVersion(hashlib.sha256(repr(sorted(fingerprints.items())).encode()).hexdigest())
 
 
 def days(partition_keys: Iterable[str]) -> list[date]:

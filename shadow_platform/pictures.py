@@ -59,6 +59,20 @@ class Pictures:
 
         return markdown_image(missing_values_png(rows, title), title)
 
+    def feature_days(self, rows: "pd.Series[int]", null_rates: "pd.DataFrame", title: str) -> str:
+        """Markdown image of a view's rows and missing values by day; arguments as of ``feature_days_png``."""
+        from shadow_platform.adapters.pictures.features import feature_days_png
+        from shadow_platform.adapters.pictures.inline import markdown_image
+
+        return markdown_image(feature_days_png(rows, null_rates, title), title)
+
+    def feature_parity(self, rows: "pd.DataFrame", title: str) -> str:
+        """Markdown image of differences between served and training features; rows of ``feature_parity``."""
+        from shadow_platform.adapters.pictures.inline import markdown_image
+        from shadow_platform.adapters.pictures.parity import parity_png
+
+        return markdown_image(parity_png(rows, title), title)
+
     def timeline(self, daily: "pd.DataFrame", proxies: "pd.DataFrame", verdicts: "pd.DataFrame", title: str) -> str:
         """Markdown image of models over time; frames as of ``Timeline``."""
         from shadow_platform.adapters.pictures.inline import markdown_image

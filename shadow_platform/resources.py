@@ -25,7 +25,7 @@ from shadow_platform.contracts.lineage import CodeState
 from shadow_platform.contracts.model_card import ModelCard
 from shadow_platform.contracts.models import Estimator
 from shadow_platform.contracts.simulation import SimulationPlan
-from shadow_platform.contracts.use_case import Build, Choice, EventSource, Parameter, Range, UseCase
+from shadow_platform.contracts.use_case import Build, Choice, Derivation, EventSource, Parameter, Range, UseCase
 from shadow_platform.domain.labels import CombinedLabels, combine, hidden_among
 from shadow_platform.partitions import require_days
 from shadow_platform.pictures import Pictures
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from shadow_platform.adapters.bundle import Bundle, BundleStore
     from shadow_platform.adapters.feature_store import FeastStore
     from shadow_platform.adapters.lake import Lake
+    from shadow_platform.adapters.lake.partition_records import PartitionRecords
     from shadow_platform.adapters.log import FileLogSink
     from shadow_platform.adapters.registry import MlflowRegistry
     from shadow_platform.adapters.reports import ReportResult
     from shadow_platform.adapters.search import SearchResult
+    from shadow_platform.adapters.stream_log import StreamLog
     from shadow_platform.adapters.tracking import TrainingRun
 
 Transition = Literal[
@@ -83,6 +85,18 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return Lake(self.layout)
 
+    def partition_records(self, use_case: UseCase) -> "PartitionRecords":
+        """What is noted beside the partitions of events and features."""
+        from shadow_platform.adapters.lake.partition_records import PartitionRecords
+
+        return PartitionRecords(self.layout, use_case)
+
+    def column_lineage(self, *query: Any) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Table and column behind each column of a query; arguments as ``adapters.sql_lineage``."""
+        from shadow_platform.adapters.sql_lineage import column_lineage
+
+        return column_lineage(*query)
+
     def simulation_plan(self, use_case: UseCase) -> SimulationPlan | None:
         """Complete plan of the simulation that this home plays; ``None`` when the events are real."""
         if use_case.simulation is None:
@@ -102,6 +116,13 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Where the raw events of this home come from."""
         plan = self.simulation_plan(use_case)
         return use_case.source() if plan is None or use_case.simulation is None else use_case.simulation.open(plan)
+
+    def stream_logs(self, use_case: UseCase) -> "dict[str, StreamLog]":
+        """Messages consumed so far, by event kind, of the kinds that a stream brings; none without a broker."""
+        from shadow_platform.adapters.stream_log import StreamLog
+
+        kinds = [kind.name for kind in use_case.events if kind.topic and self.settings.kafka_bootstrap_servers]
+        return {kind: StreamLog(self.layout.stream(use_case.name, kind)) for kind in kinds}
 
     def require_events(self, use_case: UseCase, first: date, last: date) -> None:
         """Raise ``NotEnoughData`` unless every kind of event is there from first to last day."""
@@ -148,7 +169,7 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Feast, for one use case."""
         from shadow_platform.adapters.feature_store import FeastStore
 
-        return FeastStore(self.layout, self.settings.feast_repo_path, use_case)
+        return FeastStore(self.layout, self.settings.feast_repo_path, use_case, self.settings.stores)
 
     def registry(self) -> "MlflowRegistry":
         """Model registry."""
@@ -265,11 +286,12 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return search(losses, space, defaults, **budget)
 
-    def code(self, sources: Sequence[str], build: Build) -> dict[str, Any]:
-        """Digests of files and folders of the platform, and what a family's builder does and captured."""
+    def code(self, sources: Sequence[str], build: Build, derivations: Sequence[Derivation] = ()) -> dict[str, Any]:
+        """Digests of files and folders of the platform, and what a builder and derivations do and captured."""
         from shadow_platform.adapters.code_state import described, source_digest
 
-        return {"sources": {path: source_digest(path) for path in sources}, "build": described(build)}
+        code = {"sources": {path: source_digest(path) for path in sources}, "build": described(build)}
+        return code | ({"derivations": described(derivations)} if derivations else {})
 
     def environment(self, estimator: Any) -> dict[str, str]:
         """Versions of Python and of the packages that make an estimator of this family and its bundle; kernels."""

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shadow_platform.contracts.errors import SettingsError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.ports import FeatureStores
 
 
 class Settings(BaseSettings):
@@ -54,8 +55,25 @@ class Settings(BaseSettings):
         3600.0, ge=0, description="span after a promotion in which a breach brings the previous champion back, seconds"
     )
     kafka_bootstrap_servers: str | None = Field(None, description="host:port list; unset: no stream")
-    redis_url: str | None = Field(None, description="online store; unset: SQLite")
-    postgres_url: str | None = Field(None, description="registries; unset: SQLite")
+    kafka_config: Path | None = Field(
+        None, description="properties file of librdkafka with further settings, such as TLS and SASL"
+    )
+    feature_store: Literal["local", "scale"] = Field(
+        "local",
+        description="local: SQLite and files; scale: Redis, Postgres, object storage and Ray by the three URLs below",
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="online features with FEATURE_STORE=scale, redis://:password@host:port"
+    )
+    postgres_url: SecretStr | None = Field(
+        None, description="Feast's registry with FEATURE_STORE=scale, postgresql://user:password@host/database"
+    )
+    features_url: str | None = Field(
+        None, description="offline feature rows with FEATURE_STORE=scale, s3://bucket/prefix; AWS_* say where and who"
+    )
+    ray_address: str | None = Field(
+        None, description="Ray cluster with FEATURE_STORE=scale, ray://host:port; unset: Ray on this machine"
+    )
     otel_exporter_otlp_endpoint: str | None = Field(None, description="traces; read and not used yet")
     drift_reference_path: Path | None = Field(None, description="file used as drift reference by `shadow drift`")
     drift_current_path: Path | None = Field(None, description="file used as current window by `shadow drift`")
@@ -86,6 +104,19 @@ class Settings(BaseSettings):
     def layout(self) -> Layout:
         """Paths below ``SHADOW_HOME``, absolute."""
         return Layout(self.shadow_home.resolve())
+
+    @property
+    def stores(self) -> FeatureStores:
+        """Where features lie; raises ``SettingsError`` when a URL that the choice needs is not set."""
+        if self.feature_store == "local":
+            return FeatureStores()
+        secrets = (self.redis_url, self.postgres_url)
+        redis, postgres = (url.get_secret_value() if url else None for url in secrets)
+        urls = {"REDIS_URL": redis, "POSTGRES_URL": postgres, "FEATURES_URL": self.features_url}
+        missing = [name for name, url in urls.items() if url is None]
+        if missing:
+            raise SettingsError(f"FEATURE_STORE=scale needs {', '.join(missing)}; set them in the environment or .env")
+        return FeatureStores("scale", redis, postgres, self.features_url, self.ray_address)
 
     @property
     def extra_use_cases(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from shadow_platform_tests.browser.chromium import chromium_path
 from shadow_platform_tests.chaos.faketime import faketime_library
 from shadow_platform_tests.processes import Started
 
+pytest_plugins = ["shadow_platform_tests.feature_servers"]
 REPOSITORY = Path(__file__).parents[1]
 StartProcess = Callable[..., Started]
 

@@ -17,6 +17,7 @@ TIMEOUT_S = 120.0
 PRELOADED = (
     "alembic.command",
     "dagster_mlflow",
+    "feast.infra.registry.sql",
     "fsspec",
     "git",
     "matplotlib.backends.backend_agg",
@@ -29,6 +30,8 @@ PRELOADED = (
     "skops.io",
     "sklearn.ensemble",
     "shadow_platform.adapters.deployment",
+    "shadow_platform.adapters.feature_store.offline",
+    "shadow_platform.adapters.feature_store.sqlite",
     "shadow_platform.adapters.lake",
     "shadow_platform.adapters.log",
     "shadow_platform.adapters.pages.card",

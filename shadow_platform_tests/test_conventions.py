@@ -21,7 +21,7 @@ from shadow_platform_tests.sources import REPOSITORY, parse, python_files, track
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 45
 HEAVY = ("feast", "evidently", "bentoml", "mlflow", "matplotlib.pyplot")
-FLIGHTS = re.compile(r"(?<!in[_ -])(?<!pre)flight|airport|tail_?num", re.IGNORECASE)
+FLIGHTS = re.compile(r"(?<!in[_ .-])(?<!pre)flight|airport|tail_?num", re.IGNORECASE)
 KNOWS_FLIGHTS = (
     "shadow_platform/use_cases/flights/",
     "feature_repo/flights.py",

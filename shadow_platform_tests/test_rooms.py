@@ -25,6 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "shadow_platform/domain/events/": NUMERIC | CODECS | {"pandera", "pyarrow"},
     "shadow_platform/domain/": NUMERIC | CODECS,
     "shadow_platform/assets/": {"dagster", "pandas", "numpy"} | CODECS,
+    "shadow_platform/streaming/": {"pandas", "prometheus_client", "pyarrow"},
     "shadow_platform/resources.py": {"dagster", "pandas", "pydantic"},
     "shadow_platform/partitions.py": {"dagster"},
     "shadow_platform/pictures.py": {"pandas"},

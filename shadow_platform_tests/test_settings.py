@@ -64,6 +64,19 @@ def test_an_empty_value_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().redis_url is None
 
 
+def test_no_log_or_traceback_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATURE_STORE", "scale")
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@cache:6379")
+    monkeypatch.setenv("POSTGRES_URL", "postgresql://feast:hunter2@database/features")
+    monkeypatch.setenv("FEATURES_URL", "s3://features/rows")
+
+    settings = load_settings()
+
+    assert settings.stores.redis_url == "redis://:hunter2@cache:6379"
+    assert settings.stores.postgres_url == "postgresql://feast:hunter2@database/features"
+    assert "hunter2" not in f"{settings!r} {settings} {settings.stores!r} {settings.stores}"
+
+
 def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text("PORT=8100\nLOG_LEVEL=DEBUG\n")

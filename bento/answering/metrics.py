@@ -41,7 +41,8 @@ class ServiceMetrics:
         )
         self._errors = counter("prediction_errors", "requests not answered, by problem", ["reason"])
         self._explored = counter("explored", "positive predictions that were not carried out", ["model_variant"])
-        self._missing = counter("feature_missing", "features imputed, by view", ["feature_view"])
+        self._missing = counter("feature_missing", "features imputed, by view or derivation", ["feature_view"])
+        self._derivation_failures = counter("derivation_failures", "requests that one failed for", ["derivation"])
         self._store_errors = counter("online_store_errors", "requests and batches without online features", ["reason"])
         self.observe_lookup = histogram(
             "online_store_latency_ms",
@@ -95,8 +96,12 @@ class ServiceMetrics:
         """One positive prediction whose caller was told the negative action."""
         self._explored.labels(variant).inc()
 
+    def count_derivation_failure(self, derivation: str) -> None:
+        """One request whose features the derivation could not compute."""
+        self._derivation_failures.labels(derivation).inc()
+
     def count_missing(self, missing: dict[str, int]) -> None:
-        """Features imputed in one answer, by view."""
+        """Features imputed in one answer, by view or derivation."""
         for view, n in missing.items():
             child = self._children.get(view)
             if child is None:

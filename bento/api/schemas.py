@@ -9,10 +9,10 @@ test holds them against each other.
 from typing import Any
 
 from bento.http import TITLES
+from shadow_platform.contracts.features import FLOAT32_MAX
 from shadow_platform.contracts.use_case import ActionSpec, ContextField, Entity, Exploration, Feature, UseCase
 from shadow_platform.domain.serving import (
     CONTROL,
-    FLOAT32_MAX,
     MAX_TEXT,
     ModelOutput,
     ServedFeatures,
@@ -28,7 +28,6 @@ MOMENT: Schema = {"type": "string", "format": "date-time"}
 UUID: Schema = {"type": "string", "format": "uuid"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-SOURCES = ("request", "online", "imputed")
 EXAMPLE_ID = "018d0c1f-6b5e-7c3a-9f60-0d4f3c7b2a11"
 EXAMPLE_AT = "2024-01-15T10:30:00.000Z"
 
@@ -57,7 +56,7 @@ def request_schema(use_case: UseCase) -> Schema:
     """JSON Schema of one request."""
     keys = {use_case.subject, *(entity.join_key for entity in use_case.entities)}
     inside = {f.name for f in use_case.request_features} - keys if use_case.envelope else set()
-    features = {f.name: _feature_schema(f) for f in use_case.features if f.name not in keys}
+    features = {f.name: _feature_schema(f) for f in use_case.features if f.name not in keys and f.derivation is None}
     properties = {
         use_case.subject: described(TEXT, "What the prediction is about", examples=[use_case.subject_example])
     }
@@ -147,18 +146,17 @@ def answer_schema(use_case: UseCase) -> Schema:
     properties["model_version"] = described({"type": "string"}, "Registry version of the model that answered")
     properties["timestamp"] = described(MOMENT, "Business time of the request, UTC")
     if spec.feature_sources:
-        properties |= _SERVED
+        sources = closed(dict.fromkeys(_sources(use_case), COUNT), _sources(use_case))
+        properties["feature_sources"] = described(sources, "Number of features from each source")
+        properties["feature_age_s"] = described(
+            {"type": ["number", "null"], "minimum": 0},
+            "Age of the oldest online features used, seconds; null: none were",
+        )
     return record(properties)
 
 
-_SERVED: Schema = {
-    "feature_sources": described(
-        closed(dict.fromkeys(SOURCES, COUNT), list(SOURCES)), "Number of features from each source"
-    ),
-    "feature_age_s": described(
-        {"type": ["number", "null"], "minimum": 0}, "Age of the oldest online features used, seconds; null: none were"
-    ),
-}
+def _sources(use_case: UseCase) -> list[str]:
+    return ["request", "online", "imputed", *(["derived"] if use_case.derivations else [])]
 
 
 def _action_schema(action: ActionSpec, prediction: str, exploration: Exploration | None) -> Schema:
@@ -174,8 +172,9 @@ def _action_schema(action: ActionSpec, prediction: str, exploration: Exploration
 def example_answer(use_case: UseCase) -> dict[str, Any]:
     """An answer as the code builds it."""
     n_online = sum(feature.view is not None for feature in use_case.features)
-    n_request = len(use_case.features) - n_online
-    sources = {"request": n_request, "online": n_online, "imputed": 0}
+    n_derived = sum(feature.derivation is not None for feature in use_case.features)
+    sources = {"request": len(use_case.features) - n_online - n_derived, "online": n_online, "imputed": 0}
+    sources |= {"derived": n_derived} if use_case.derivations else {}
     served = ServedFeatures({}, sources, 1800.0 if n_online else None, {})
     output = ModelOutput(0.23, use_case.answer.threshold, "2", "")
     request = ValidRequest(use_case.subject_example, {}, {})
@@ -189,7 +188,7 @@ def explanation_schema(use_case: UseCase) -> Schema:
         {
             "feature": {"enum": list(use_case.feature_names)},
             "value": described({"type": ["number", "string", "boolean", "null"]}, "As the model saw it"),
-            "source": {"enum": list(SOURCES)},
+            "source": {"enum": _sources(use_case)},
             "contribution": described({"type": "number"}, "What the value adds to the probability"),
         }
     )

@@ -140,6 +140,7 @@ class Explainer:
         self._models = models
         self._contract = contract
         self._features = features
+        self._derived = frozenset(f.name for f in contract.use_case.features if f.derivation is not None)
         self._timeout_s = timeout_ms / 1000.0
         self._is_as_of_allowed = is_as_of_allowed
         self._places = threading.BoundedSemaphore(1 + MAX_WAITING)
@@ -200,7 +201,8 @@ class Explainer:
             "model_version": champion.deployed.version,
             "method": found["method"],
             "contributions": [
-                {**_input(inputs[place], request, served), "contribution": contributions[place]} for place in places
+                {**_input(inputs[place], request, served, self._derived), "contribution": contributions[place]}
+                for place in places
             ],
             "others": others,
             "n_evaluations": found["n_evaluations"],
@@ -208,13 +210,14 @@ class Explainer:
         }
 
 
-def _input(column: Any, request: ValidRequest, served: ServedFeatures) -> dict[str, Any]:
+def _input(column: Any, request: ValidRequest, served: ServedFeatures, derived: frozenset[str]) -> dict[str, Any]:
     """A feature, the value the model was given (``null``: a missing category), and where it came from."""
     name, value = column.name, served.values.get(column.name)
     if value is None:
         imputed = column.imputed if isinstance(column, NumericInput) else None
         return {"feature": name, "value": imputed, "source": "imputed"}
-    return {"feature": name, "value": value, "source": "request" if name in request.features else "online"}
+    source = "request" if name in request.features else "derived" if name in derived else "online"
+    return {"feature": name, "value": value, "source": source}
 
 
 def _unavailable(detail: str) -> ProblemError:

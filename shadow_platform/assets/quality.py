@@ -29,7 +29,7 @@ from shadow_platform.domain.quality import (
     judge_volume,
     same_weekdays_before,
 )
-from shadow_platform.partitions import SINGLE_RUN, daily_partitions, days, end_of, start_of
+from shadow_platform.partitions import SINGLE_RUN, daily_freshness, daily_partitions, days, end_of, start_of
 from shadow_platform.resources import PlatformResource
 
 FOUR_WEEKS = timedelta(weeks=4)
@@ -74,7 +74,7 @@ def _data_quality(use_case: UseCase) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=[use_case.owner],
         code_version="1",
-        freshness_policy=_freshness(use_case),
+        freshness_policy=daily_freshness(use_case),
         check_specs=[
             dg.AssetCheckSpec(name, asset=key, description=f"{told} Blocks nothing.")
             for name, told in (_ASSERTIONS[check] for check in _active(use_case))
@@ -100,13 +100,6 @@ def _data_quality(use_case: UseCase) -> dg.AssetsDefinition:
         return dg.MaterializeResult(check_results=results)
 
     return data_quality
-
-
-def _freshness(use_case: UseCase) -> dg.FreshnessPolicy | None:
-    """A day late is a failure, where days go on; a recorded history has an end and would be late for ever."""
-    if use_case.last_partition is not None:
-        return None
-    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
 
 
 def _active(use_case: UseCase) -> list[QualityCheck]:
@@ -145,9 +138,9 @@ class Inspection:
         return [*self._of_requests(day), *self._of_events(day)]
 
     def _of_requests(self, day: date) -> list[Finding]:
-        use_case, policy, counts = self._use_case, self._policy, count_frame(pd.DataFrame(), self._use_case.features)
+        use_case, policy, counts = self._use_case, self._policy, self._counts(pd.DataFrame())
         for batch in self._lake.request_batches(use_case, start_of(day), end_of(day)):
-            counts += count_frame(batch, use_case.features)
+            counts += self._counts(batch)
         earlier = [self._requests.get(before, 0) for before in same_weekdays_before(day)]
         return [
             *judge_features(use_case.features, counts, self._reference, policy),
@@ -177,7 +170,10 @@ class Inspection:
         if manifest is None:
             return None
         reference = platform.bundles().load(manifest.champion.bundle_hash).reference()
-        return count_frame(reference, self._use_case.features)
+        return self._counts(reference)
+
+    def _counts(self, frame: pd.DataFrame) -> RequestCounts:
+        return count_frame(frame, self._use_case.features, self._use_case.derivations)
 
     def _requests_by_day(self, number: str, first: date) -> Mapping[date, int]:
         """Some number of the requests of each day that had any."""

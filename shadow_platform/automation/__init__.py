@@ -1,4 +1,4 @@
-"""What starts runs without a person, with their whys: sensors on verdicts, the nightly schedule, live monitoring.
+"""What starts runs without a person, with their whys: sensors on verdicts and late days, the night, live monitoring.
 
 Belongs here: deciding when. Does not belong here: what a run does (jobs, assets). Upstream: materializations, run
 records, tables, the log. Downstream: definitions. A trigger that is held back says why in the table pipeline_runs.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from shadow_platform.automation.late_days import build_late_sensor
 from shadow_platform.automation.live import build_live_sensor
 from shadow_platform.automation.nightly import build_schedule
 from shadow_platform.automation.requests import retrain_run_config
@@ -32,4 +33,5 @@ def build_automation(use_case: UseCase, jobs: Mapping[str, Job]) -> Automation:
     retrain = jobs["retrain"]
     retrain_sensors = [build_retrain_sensor(use_case, retrain, trigger) for trigger in (DRIFT, PERFORMANCE)]
     live_sensor = build_live_sensor(use_case, jobs["monitor_live"], load_settings().monitoring_interval)
-    return Automation([*retrain_sensors, live_sensor], [build_schedule(use_case, retrain)])
+    late_sensor = build_late_sensor(use_case, jobs["reopen"])
+    return Automation([*retrain_sensors, live_sensor, late_sensor], [build_schedule(use_case, retrain)])

@@ -37,6 +37,7 @@ from shadow_platform.cli.simulating import (
     StartOption,
     simulation_app,
 )
+from shadow_platform.cli.streaming import produce, stream
 from shadow_platform.contracts.errors import ShadowPlatformError
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ typer_app.command()(replay)
 typer_app.command()(new_use_case)
 typer_app.command()(drift)
 typer_app.command()(reports)
+typer_app.command()(produce)
+typer_app.command()(stream)
 
 
 def app() -> None:

@@ -1,12 +1,13 @@
 """Replays recorded requests against a running service, each as if on its own day.
 
 Upstream: the lake (requests and feature rows), the service. Downstream: the prediction log, through the service alone.
-The online store is brought forward as often as the feature views are refreshed, at most every hour, as a
-materialization or a stream would.
+The online store is brought forward between the requests, so that each is answered from the newest rows that could be
+known, as a stream or a materialization in time would have it.
 """
 
 import asyncio
 import statistics
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ import pandas as pd
 
 from bento.api.access import PREDICT, authorization
 from shadow_platform.adapters.lake import Lake
+from shadow_platform.cli.batches import OnlineHistory, batches
 from shadow_platform.cli.bodies import request_bodies
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.use_case import UseCase
@@ -26,7 +28,6 @@ from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
 
 HOUR = timedelta(hours=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -48,13 +49,6 @@ def recorded_requests(lake: Lake, use_case: UseCase, start: datetime, end: datet
     """Requests of ``[start, end)`` in order of ``requested_at``."""
     frame = lake.events_sql(use_case.requests_sql, use_case, use_case.events, {"start": start, "end": end}, end=end)
     return frame.sort_values("requested_at", kind="stable").reset_index(drop=True)
-
-
-def _steps(start: datetime, end: datetime, step: timedelta) -> Iterator[datetime]:
-    at = start - (start - EPOCH) % step
-    while at < end:
-        yield at
-        at += step
 
 
 def replay_traffic(
@@ -103,23 +97,30 @@ async def _replay(
     report = TrafficReport()
     store = platform.feature_store(use_case)
     bodies = request_bodies(use_case, requests)
-    times = requests["requested_at"]
-    step = min([HOUR, *(view.refresh for view in use_case.views)])
-    stamped = {view: dict(iter(rows.groupby(rows["event_at"].dt.ceil(step)))) for view, rows in feature_rows.items()}
+    times, subjects = requests["requested_at"], requests["subject_id"]
+    history = OnlineHistory(use_case, feature_rows)
+    due = deque(batches(times, history.newest_known(requests)))
     began = perf_counter()
     connector, token = aiohttp.TCPConnector(limit=connections), authorization(load_settings(), PREDICT)
     async with aiohttp.ClientSession(connector=connector, headers=token) as session:
-        for at in _steps(*period, step):
-            for view, rows_at in stamped.items():
-                if pd.Timestamp(at) in rows_at:
-                    store.write_online(view, rows_at[pd.Timestamp(at)])
-            first, last = times.searchsorted(pd.Timestamp(at)), times.searchsorted(pd.Timestamp(at + step))
-            batch = [(bodies[i], times.iloc[i], requests["subject_id"].iloc[i]) for i in range(first, last)]
-            await _send(session, f"{url}/predict", batch, connections, report)
-            if on_hour and (at + step - EPOCH) % HOUR == timedelta(0):
-                on_hour(at, report)
+        for hour in _hours(*period):
+            while due and times.iloc[due[0].start] < hour + HOUR:
+                batch = due.popleft()
+                for view, rows in history.take(times.iloc[batch.start]):
+                    store.write_online(view, rows)
+                asked = [(bodies[i], times.iloc[i], subjects.iloc[i]) for i in batch]
+                await _send(session, f"{url}/predict", asked, connections, report)
+            if on_hour:
+                on_hour(hour, report)
     report.seconds = perf_counter() - began
     return report
+
+
+def _hours(start: datetime, end: datetime) -> Iterator[datetime]:
+    hour = start.replace(minute=0, second=0, microsecond=0)
+    while hour < end:
+        yield hour
+        hour += HOUR
 
 
 def idempotency_key(subject: str, requested_at: datetime) -> str:

@@ -48,6 +48,10 @@ class LogError(ShadowPlatformError):
     """A record could not be appended. The caller must refuse to answer rather than answer unlogged."""
 
 
+class StreamError(ShadowPlatformError):
+    """No broker answers, it refuses, or what was to be sent did not arrive."""
+
+
 class RequestError(ShadowPlatformError):
     """A request violates the contract.
 

@@ -27,10 +27,24 @@ class Layout:
         folder = self.home / "lake" / "events" / use_case / kind
         return folder if day is None else folder / f"dt={day}" / "data.parquet"
 
+    def stream(self, use_case: str, kind: str, day: date | None = None) -> Path:
+        """Messages of a topic as consumed: the folder of an event kind, or of the UTC day they were stamped in."""
+        folder = self.home / "stream" / use_case / kind
+        return folder if day is None else folder / f"dt={day}"
+
     def features(self, use_case: str, view: str, day: date | None = None) -> Path:
         """Feature rows: the folder of a view, or the Parquet file of one day of ``event_at``."""
         folder = self.home / "lake" / "features" / use_case / view
         return folder if day is None else folder / f"dt={day}" / "data.parquet"
+
+    @staticmethod
+    def record(partition: Path) -> Path:
+        """What is noted of a raw file, or of a partition of events or features, beside it (JSON)."""
+        return partition.with_name("record.json")
+
+    def online_record(self, use_case: str, view: str) -> Path:
+        """What is noted of the rows of a view that were brought online (JSON)."""
+        return self.features(use_case, view) / "online.json"
 
     def table(self, table: str, use_case: str, day: date) -> Path:
         """Parquet file of one daily partition of a published table."""

@@ -50,6 +50,7 @@ class FeatureSummary(Frozen):
     kind: str
     unit: str
     view: str | None
+    derivation: str | None = None
     monotone: str | None
     null_rate: float
     imputed: float | None

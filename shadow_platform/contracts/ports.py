@@ -4,10 +4,10 @@ Every adapter of a kind, in-memory fakes included, passes the same contract suit
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from shadow_platform.contracts.records import SourceOffset
 
@@ -41,6 +41,27 @@ class LogSource(Protocol):
 
     def read(self, after: Mapping[str, int], limit: int | None = None) -> Iterator[LoggedLine]:
         """Lines behind ``after`` (segment -> byte offset already consumed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureStores:
+    """Where features lie: on this machine, or on servers that many machines share.
+
+    Attributes:
+        column: ``local`` or ``scale``; the names of Feast's two configurations.
+        redis_url, postgres_url, features_url: online rows, Feast's registry, offline rows; set with ``scale``. The
+            first two may hold passwords, which no log or traceback shows.
+        ray_address: Ray cluster that joins and materializes; ``None``: one on this machine.
+    """
+
+    column: Literal["local", "scale"] = "local"
+    redis_url: str | None = field(default=None, repr=False)
+    postgres_url: str | None = field(default=None, repr=False)
+    features_url: str | None = None
+    ray_address: str | None = None
+
+
+LOCAL_STORES = FeatureStores()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ new field and a higher ``schema_version``.
 from dataclasses import dataclass, field
 from typing import Literal
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 FeatureValue = float | int | str | bool | None
 Variant = Literal["champion", "canary"]
@@ -26,7 +26,8 @@ class PredictionRecord:
         requested_at: business time of the request, RFC 3339 UTC (wall clock, or ``X-As-Of`` in a replay).
         logged_at: wall-clock time of the append, RFC 3339 UTC.
         features: value of every model feature as served, before imputation; ``None`` where it was imputed.
-        feature_sources: number of features from ``request``, ``online`` and ``imputed``.
+        feature_sources: number of features from ``request``, ``online``, ``imputed`` and, where the use case has
+            derivations, ``derived``.
         feature_age_s: age of the oldest online feature view used, seconds; ``None`` if none was used.
         propensity: probability with which this variant was chosen for this request.
         is_fallback: the canary was chosen and failed, so the champion answered; such a row is no random choice.
@@ -35,6 +36,10 @@ class PredictionRecord:
         label_propensity: probability, given features and decision, that the outcome of this request can be seen.
         context: fields of the envelope that say which event the request is about, as sent; empty without an envelope,
             and in records older than version 4.
+        feature_times: of every view whose row was read, when the row became true, RFC 3339 UTC with microseconds. A
+            row without any value counts; a view is absent where no row was within its time to live, or the request
+            brought all of its features. Empty in records older than version 5.
+        overridden: features of views that the request brought itself; empty in records older than version 5.
     """
 
     request_id: str
@@ -58,6 +63,8 @@ class PredictionRecord:
     is_explored: bool = False
     label_propensity: float = 1.0
     context: dict[str, str] = field(default_factory=dict)
+    feature_times: dict[str, str] = field(default_factory=dict)
+    overridden: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
 

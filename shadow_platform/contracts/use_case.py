@@ -9,6 +9,17 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal, Protocol
 
+from shadow_platform.contracts.features import (
+    Derivation,
+    Entity,
+    EventKind,
+    Feature,
+    FeatureKind,
+    FeatureView,
+    Monotone,
+    Streaming,
+    Topic,
+)
 from shadow_platform.contracts.models import Build, Choice, Estimator, ModelSpec, Parameter, Range
 from shadow_platform.contracts.policies import (
     DataQualityPolicy,
@@ -25,6 +36,7 @@ from shadow_platform.contracts.policies import (
     Threshold,
     TrainingPolicy,
 )
+from shadow_platform.contracts.records import FeatureValue
 from shadow_platform.contracts.simulation import Simulation
 
 # Who declares a use case imports everything from here.
@@ -38,6 +50,7 @@ __all__ = [
     "DataQualityPolicy",
     "DecisionCosts",
     "DemoPlan",
+    "Derivation",
     "DriftPolicy",
     "Entity",
     "Envelope",
@@ -49,6 +62,7 @@ __all__ = [
     "FairnessPolicy",
     "Feature",
     "FeatureKind",
+    "FeatureValue",
     "FeatureView",
     "GatePolicy",
     "HiddenBy",
@@ -63,91 +77,16 @@ __all__ = [
     "RetrainPolicy",
     "Role",
     "Simulation",
+    "Streaming",
     "Threshold",
+    "Topic",
     "TrainingPolicy",
     "UseCase",
 ]
 
-FeatureKind = Literal["numeric", "categorical"]
 ContextKind = Literal["text", "timestamp"]
 Role = Literal["champion", "challenger"]
 HiddenBy = Literal["platform", "others"]
-Monotone = Literal["increasing", "decreasing"]
-
-
-@dataclass(frozen=True, slots=True)
-class EventKind:
-    """One kind of raw event.
-
-    Attributes:
-        name: table name the SQL of the use case sees.
-        schema: a ``pandera.DataFrameSchema`` of the payload plus ``event_id, event_at, received_at`` (UTC).
-        schema_version: the only version accepted in a raw row's ``schema_version``.
-        key: columns that identify an event; a second row with the same key is quarantined as a duplicate.
-    """
-
-    name: str
-    description: str
-    schema: Any
-    key: tuple[str, ...] = ("event_id",)
-    schema_version: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """A thing that features describe; ``join_key`` is a field of the request."""
-
-    join_key: str
-    description: str
-    example: str
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureView:
-    """Feature rows of one entity, computed from events by SQL.
-
-    Attributes:
-        entity: join key of the entity described.
-        ttl: a row older than this at request time counts as missing, offline and online.
-        lookback: how far before a row's ``event_at`` the SQL reads events.
-        sql: DuckDB SQL over one table per event kind (columns as in its schema), with parameters ``$start`` and
-            ``$end``; returns ``<join_key>, event_at, created_at`` and the view's features for
-            ``$start < event_at <= $end``, using nothing received after ``event_at``.
-        refresh: rows are stamped at multiples of this since 1970; replayed traffic brings them online so often.
-    """
-
-    name: str
-    entity: str
-    ttl: timedelta
-    lookback: timedelta
-    sql: str
-    description: str
-    refresh: timedelta = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One input of the models.
-
-    Attributes:
-        view: feature view it is read from; ``None``: comes with the request only.
-        low, high: closed range outside which a request is refused; ``None`` means unbounded.
-        is_monitored: whether it counts in drift rules 1, 2, 4 and 5, and by new levels in rule 6; not for features that
-            follow the calendar.
-        monotone: direction in which alone the probability may move with it, all else equal; numeric features only.
-            ``None``: any. Families of trees obey it; a linear one is measured against it.
-    """
-
-    name: str
-    description: str
-    kind: FeatureKind = "numeric"
-    unit: str = ""
-    view: str | None = None
-    low: float | None = None
-    high: float | None = None
-    example: float | int | str | None = None
-    is_monitored: bool = True
-    monotone: Monotone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +225,7 @@ class UseCase:
         simulation: how its events are simulated; ``None``: they are real. ``source`` then plays its default.
         costs: what wrong decisions cost; the answer's threshold is then ``costs.threshold``.
         exploration: which positive decisions are not carried out; ``None``: all are.
+        derivations: how features are computed from others when a request is answered.
         fairness: groups whose decisions are compared; ``None``: no report is made.
         quality: what a trained model must reach to become a version.
         intended_use: for whom and what its answers are meant, and for what not; stands on every model card.
@@ -320,6 +260,7 @@ class UseCase:
     simulation: Simulation | None = None
     costs: DecisionCosts | None = None
     exploration: Exploration | None = None
+    derivations: tuple[Derivation, ...] = ()
     fairness: FairnessPolicy | None = None
     quality: QualityPolicy = field(default_factory=QualityPolicy)
     intended_use: str = ""
@@ -333,11 +274,15 @@ class UseCase:
     @property
     def request_features(self) -> tuple[Feature, ...]:
         """Features that only a request can bring."""
-        return tuple(feature for feature in self.features if feature.view is None)
+        return tuple(f for f in self.features if f.view is None and f.derivation is None)
 
     def view_features(self, view: str) -> tuple[Feature, ...]:
         """Features read from one view."""
         return tuple(feature for feature in self.features if feature.view == view)
+
+    def derived_features(self, derivation: str) -> tuple[Feature, ...]:
+        """Features that one derivation computes."""
+        return tuple(feature for feature in self.features if feature.derivation == derivation)
 
     def model(self, name: str) -> ModelSpec:
         """Model family by name; raises ``KeyError`` naming the known ones."""

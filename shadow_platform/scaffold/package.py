@@ -25,7 +25,7 @@ from shadow_platform.scaffold.windows import divide
 from shadow_platform.use_cases import use_case_names
 
 NAME, HISTORY, SUFFIX = "NAME", "HISTORY", ".jinja"
-FEAST_CONFIGURATION = "feature_store.yaml"
+FEAST_CONFIGURATIONS = ("feature_store.yaml", "feature_store.scale.yaml")
 HISTORY_DAYS = 14
 TAKEN_KINDS = {"any_text", "data", "events", "outcomes", "requests"}
 
@@ -61,8 +61,9 @@ def write_package(name: str, title: str, table: EventTable, folder: Path) -> Pat
         _write(beside, context)
         (beside / name / "data").mkdir()
         shutil.copyfile(table.path, beside / name / "data" / context["file_name"])
-        configuration = files("feature_repo") / FEAST_CONFIGURATION
-        (beside / "feast_repo" / FEAST_CONFIGURATION).write_text(configuration.read_text("utf-8"), encoding="utf-8")
+        for name_of_file in FEAST_CONFIGURATIONS:
+            text = (files("feature_repo") / name_of_file).read_text("utf-8")
+            (beside / "feast_repo" / name_of_file).write_text(text, encoding="utf-8")
         beside.chmod(0o755)
         beside.rename(target)
     except BaseException:

@@ -18,6 +18,6 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{rules}"
-        for rules in ("declarations", "models", "point_in_time", "searching", "simulation", "source")
+        for rules in ("declarations", "derivations", "models", "point_in_time", "searching", "simulation", "source")
     )
 )

@@ -6,6 +6,7 @@ Downstream: test files.
 
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.testing.declarations import DeclarationRules
+from shadow_platform.testing.derivations import DerivationRules
 from shadow_platform.testing.models import ModelRules
 from shadow_platform.testing.point_in_time import LabelRules, RequestRules, ViewRules
 from shadow_platform.testing.searching import SearchRules
@@ -22,6 +23,8 @@ def use_case_contract(use_case: UseCase, n_entities: int | None = None) -> type:
     rules: list[type] = [DeclarationRules, SourceRules, RequestRules, LabelRules, ModelRules, SearchRules]
     if use_case.views:
         rules.append(ViewRules)
+    if use_case.derivations or any(feature.derivation for feature in use_case.features):
+        rules.append(DerivationRules)
     if use_case.simulation:
         rules.append(SimulationRules)
     return type(f"Contract_{use_case.name}", tuple(rules), {"use_case": use_case, "n_entities": n_entities})

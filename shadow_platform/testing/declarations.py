@@ -48,7 +48,8 @@ class DeclarationRules(Rules):
         assert [f.name for f in use_case.request_features if f.example is None] == []
         body: dict[str, Any] = {entity.join_key: entity.example for entity in use_case.entities}
         body[use_case.subject] = use_case.subject_example
-        values = {feature.name: feature.example for feature in use_case.features if feature.example is not None}
+        given = [f for f in use_case.features if f.derivation is None and f.example is not None]
+        values = {feature.name: feature.example for feature in given}
         in_event = {feature.name for feature in use_case.request_features} - body.keys()
         if use_case.envelope:
             context = {context.name: context.example for context in use_case.envelope.fields}

@@ -4,6 +4,7 @@ Belongs here: rules of requests, feature rows and labels. Does not belong here: 
 small_world. Downstream: the contract.
 """
 
+import re
 from datetime import timedelta
 
 import pandas as pd
@@ -13,7 +14,7 @@ from shadow_platform.contracts.use_case import Feature, FeatureView
 from shadow_platform.testing.declarations import is_in_range
 from shadow_platform.testing.rules import Rules
 from shadow_platform.testing.small_world import SmallWorld
-from shadow_platform.testing.tables import before, between, labels_of, requests_of
+from shadow_platform.testing.tables import Tables, before, between, labels_of, requests_of
 
 DAY = timedelta(days=1)
 INSTANT = timedelta(microseconds=1)
@@ -21,6 +22,7 @@ KEY = ["subject_id", "requested_at"]
 MIN_REACHED_SHARE = 0.01
 # The order in which a database adds up floats is not fixed; models take float32, which knows no more.
 FLOAT_TOLERANCE = 1e-7
+ENTITIES_ALONE = 20
 LABEL_COLUMNS = {*KEY, "label", "event_at", "known_at"}
 
 
@@ -71,7 +73,20 @@ class ViewRules(Rules):
             assert (rows["event_at"] > world.start).all()
             assert (rows["event_at"] <= world.end).all()
             assert (rows["created_at"] >= rows["event_at"]).all()
-            assert (rows["event_at"] == rows["event_at"].dt.floor(pd.Timedelta(view.refresh))).all()
+            if view.streaming is None:
+                assert (rows["event_at"] == rows["event_at"].dt.floor(pd.Timedelta(view.refresh))).all()
+
+    def test_a_streamed_view_says_of_an_entity_the_same_from_its_events_alone(self, world: SmallWorld) -> None:
+        streamed = [kind for kind in self.use_case.events if kind.topic is not None]
+        for view in (view for view in self.use_case.views if view.streaming is not None):
+            for kind in self.use_case.events:
+                assert kind in streamed or not re.search(rf"\b{kind.name}\b", view.sql), f"{kind.name} has no topic"
+            rows = world.view_rows[view.name]
+            some = set(rows[view.entity].drop_duplicates().iloc[:ENTITIES_ALONE])
+            alone = {kind.name: _of(world.tables[kind.name], view.entity, some) for kind in streamed}
+            part = world.run_view(view, alone, world.start, world.end)
+            _same(part, _of(rows, view.entity, some))
+            assert set(zip(part[view.entity], part["event_at"], strict=True)) <= _changes(alone, view)
 
     def test_view_features_lie_in_the_declared_range(self, world: SmallWorld) -> None:
         for view in self.use_case.views:
@@ -169,6 +184,22 @@ def _as_of(requests: pd.DataFrame, rows: pd.DataFrame, view: FeatureView) -> pd.
         tolerance=pd.Timedelta(view.ttl),
         suffixes=("", "_of_view"),
     )
+
+
+def _of(frame: pd.DataFrame, entity: str, some: set[str]) -> pd.DataFrame:
+    return frame[frame[entity].isin(some)]
+
+
+def _changes(events: Tables, view: FeatureView) -> set[tuple[str, pd.Timestamp]]:
+    """Entities with the instants at which a row of a streamed view may be stamped."""
+    assert view.streaming is not None
+    return {
+        (entity, received_at + stay + step)
+        for frame in events.values()
+        for entity, received_at in zip(frame[view.entity], frame["received_at"], strict=True)
+        for stay in (timedelta(0), *view.streaming.leaves_after)
+        for step in (timedelta(0), INSTANT)
+    }
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[str, pd.Timestamp]]:

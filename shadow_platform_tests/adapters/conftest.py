@@ -4,7 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from shadow_platform_tests.feature_servers import _postgres, _valkey, postgres, valkey
 from shadow_platform_tests.registry_servers import ObjectStore, TrackingServer
+from shadow_platform_tests.scale_column import ray_here, scale_stores
+
+__all__ = ["_postgres", "_valkey", "postgres", "ray_here", "scale_stores", "valkey"]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from shadow_platform.adapters.lake import Lake
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.tables import PIPELINE_RUNS
 
-N_READS, PAUSE_S = 60, 0.02
+N_READS, PAUSE_S = 60, 0.1
 DAY = date(2024, 3, 1)
 AT = datetime(2024, 3, 1, 12, tzinfo=UTC)
 

@@ -247,11 +247,14 @@ def test_records_survive_the_log(tmp_path: Path) -> None:
 
 
 def test_lines_of_earlier_schema_versions_are_read_with_what_they_did_not_know_yet() -> None:
-    first, second = (decode_prediction(line) for line in OLD_PREDICTIONS.read_bytes().splitlines())
-    assert (first.schema_version, second.schema_version) == (1, 2)
-    assert (first.is_fallback, second.is_fallback) == (False, True)
-    for record in (first, second):
-        assert (record.is_explored, record.label_propensity) == (False, 1.0)
+    records = [decode_prediction(line) for line in OLD_PREDICTIONS.read_bytes().splitlines()]
+    assert [record.schema_version for record in records] == [1, 2, 3, 4]
+    assert [record.is_fallback for record in records] == [False, True, False, False]
+    assert [record.is_explored for record in records] == [False, False, True, False]
+    assert [record.label_propensity for record in records] == [1.0, 1.0, 0.05, 1.0]
+    assert [record.context for record in records] == [{}, {}, {}, {"event_id": "e1"}]
+    for record in records:
+        assert (record.feature_times, record.overridden) == ({}, [])
         assert (record.probability, record.features["channel"]) == (0.75, "mail")
 
 

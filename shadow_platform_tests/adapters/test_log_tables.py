@@ -14,8 +14,8 @@ from shadow_platform.contracts.records import ModelAnswer, PredictionRecord, Sha
 from shadow_platform.contracts.tables import PREDICTIONS, SHADOW_COMPARISONS
 
 DAY = date(2024, 1, 1)
-OLD_PREDICTIONS = Path(__file__).with_name("predictions_of_versions_1_and_2.jsonl")
-"""Lines as the platform wrote them at those versions of the record; both were answered on ``DAY``."""
+OLD_PREDICTIONS = Path(__file__).with_name("predictions_of_versions_1_to_4.jsonl")
+"""Lines as the platform wrote them at those versions of the record, one each; all were answered on ``DAY``."""
 PREDICTION = PredictionRecord(
     request_id="r1",
     use_case="tiny",
@@ -24,7 +24,7 @@ PREDICTION = PredictionRecord(
     requested_at="2024-01-01T10:00:00.123456Z",
     logged_at="2026-05-01T03:00:00Z",
     features={"cart_value": 12.5, "channel": "mail", "visits_7d": None},
-    feature_sources={"request": 2, "online": 1, "imputed": 1},
+    feature_sources={"request": 2, "online": 1, "imputed": 1, "derived": 3},
     feature_age_s=60.0,
     model_version="3",
     bundle_hash="abc",
@@ -35,6 +35,8 @@ PREDICTION = PredictionRecord(
     threshold=0.5,
     latency_ms=1.5,
     context={"event_id": "e1"},
+    feature_times={"visitor_history": "2024-01-01T09:59:00.000001Z"},
+    overridden=["visits_7d"],
 )
 COMPARISON = ShadowRecord(
     request_id="r1",
@@ -72,6 +74,9 @@ def test_a_prediction_keeps_every_field_of_its_record(lake: Lake, layout: Layout
     assert tuple(rows.columns) == PREDICTIONS.column_names
     assert row["requested_at"].isoformat() == "2024-01-01T10:00:00.123456+00:00"
     assert (row["features_from_request"], row["features_from_online"], row["features_imputed"]) == (2, 1, 1)
+    assert row["features_derived"] == 3
+    assert orjson.loads(row["feature_times"]) == PREDICTION.feature_times
+    assert list(row["overridden"]) == PREDICTION.overridden
     assert orjson.loads(row["features"]) == PREDICTION.features
     assert orjson.loads(row["context"]) == PREDICTION.context
     assert row[["model_version", "bundle_hash", "probability", "feature_age_s"]].tolist() == ["3", "abc", 0.25, 60.0]
@@ -166,12 +171,16 @@ def test_a_prediction_logged_before_a_field_was_reads_as_if_what_it_tells_of_had
     segment(layout.log("predictions", "tiny"), [*OLD_PREDICTIONS.read_bytes().splitlines(), explored])
     rows, n_bad = lake.ingest_predictions("tiny", DAY)
     assert n_bad == 0
-    assert rows["is_fallback"].tolist() == [False, True, False]
-    assert rows["is_explored"].tolist() == [False, False, True]
-    assert rows["label_propensity"].tolist() == [1.0, 1.0, 0.05]
-    assert rows["probability"].tolist() == [0.75, 0.75, 0.25]
-    assert [orjson.loads(context) for context in rows["context"]] == [{}, {}, PREDICTION.context]
-    assert lake.write_table(PREDICTIONS, "tiny", DAY, rows) == 3
+    assert rows["is_fallback"].tolist() == [False, True, False, False, False]
+    assert rows["is_explored"].tolist() == [False, False, True, False, True]
+    assert rows["label_propensity"].tolist() == [1.0, 1.0, 0.05, 1.0, 0.05]
+    assert rows["probability"].tolist() == [0.75, 0.75, 0.75, 0.75, 0.25]
+    context = {"event_id": "e1"}
+    assert [orjson.loads(found) for found in rows["context"]] == [{}, {}, {}, context, context]
+    assert rows["features_derived"].tolist() == [0, 0, 0, 0, 3]
+    assert [orjson.loads(times) for times in rows["feature_times"]] == [{}, {}, {}, {}, PREDICTION.feature_times]
+    assert [list(names) for names in rows["overridden"]] == [[], [], [], [], PREDICTION.overridden]
+    assert lake.write_table(PREDICTIONS, "tiny", DAY, rows) == 5
 
 
 def test_every_challenger_has_its_own_row(lake: Lake, layout: Layout) -> None:

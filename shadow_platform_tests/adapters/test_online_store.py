@@ -1,11 +1,11 @@
-"""The online store keeps the newest row of an entity as one, and answers what Feast's SDK would."""
+"""Either online store keeps the newest row of an entity as one, and answers what Feast's SDK would."""
 
-import sqlite3
 import threading
-from contextlib import closing
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,65 +14,48 @@ from hypothesis import strategies as st
 
 from shadow_platform.adapters.feature_store import FeastStore
 from shadow_platform.adapters.feature_store.online import PlainReads, entity_key, open_online_store, plain
-from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform_tests.adapters.feature_rows import HISTORY, HOUR, REPOSITORY, START, USE_CASE, history
+from shadow_platform.contracts.ports import FeatureStores
+from shadow_platform_tests.adapters.feature_rows import (
+    HISTORY,
+    HOUR,
+    PLANS,
+    REPOSITORY,
+    START,
+    USE_CASE,
+    history,
+    plans,
+)
 
 moments = st.integers(0, 5)
 _CLOCK = count(1)
 """Examples share a store, so each needs entities, or a time, of its own."""
 
 
+Opened = Callable[[], FeastStore]
+"""Opens the store anew, as another process would."""
+
+
+@pytest.fixture(params=["local", "scale"])
+def opened(request: pytest.FixtureRequest, layout: Layout) -> Opened:
+    """Each column in turn, with its definitions applied."""
+    stores = FeatureStores()
+    if request.param == "scale":
+        redis, registry = request.getfixturevalue("valkey"), request.getfixturevalue("postgres").new_database()
+        stores = FeatureStores("scale", redis.url, registry, "s3://features/rows")
+    open_store = partial(FeastStore, layout, REPOSITORY, USE_CASE, stores)
+    open_store().apply()
+    return open_store
+
+
 @pytest.fixture
-def store(layout: Layout) -> FeastStore:
-    opened = FeastStore(layout, REPOSITORY, USE_CASE)
-    opened.apply()
-    return opened
+def store(opened: Opened) -> FeastStore:
+    return opened()
 
 
-def test_a_file_that_is_replaced_or_deleted_is_never_read_again(store: FeastStore, layout: Layout) -> None:
-    store.write_online(HISTORY, history(("u1", 1, 10, "a")))
-    reader, path = store.online(), layout.feast / "online.db"
-    assert reader.read([{"user": "u1"}])[0]["history"].values["visits"] == 10.0
-    other = FeastStore(Layout(layout.home / "other"), REPOSITORY, USE_CASE)
-    other.apply()
-    other.write_online(HISTORY, history(("u1", 1, 99, "z")))
-    _moved(other.layout.feast / "online.db", path)
-    assert reader.read([{"user": "u1"}])[0]["history"].values == {"visits": 99.0, "device": "z"}
-    path.unlink()
-    with pytest.raises(FeatureStoreError, match="No such file"):
-        reader.read([{"user": "u1"}])
-    assert not path.exists()
-
-
-def _moved(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for suffix in ("-wal", "-shm"):
-        target.with_name(target.name + suffix).unlink(missing_ok=True)
-    source.replace(target)
-
-
-def test_a_locked_store_says_so_soon(store: FeastStore, layout: Layout) -> None:
-    store.write_online(HISTORY, history(("u1", 1, 10, "a")))
-    path = layout.feast / "online.db"
-    without_log = path.with_name("copy.db")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(without_log)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-    _moved(without_log, path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as greedy:
-        greedy.execute("BEGIN EXCLUSIVE")
-        reader = store.online()
-        with pytest.raises(FeatureStoreError, match="database is locked"):
-            reader.read([{"user": "u1"}])
-        greedy.execute("ROLLBACK")
-    assert reader.read([{"user": "u1"}])[0]["history"].values["visits"] == 10.0
-
-
-def test_values_of_one_row_always_belong_together_while_they_are_written(store: FeastStore) -> None:
-    reader, stopped = store.online(), threading.Event()
-    write = threading.Thread(target=_write_until, args=(store, stopped))
+def test_values_of_one_row_always_belong_together_while_they_are_written(opened: Opened) -> None:
+    store, stopped = opened(), threading.Event()
+    reader, write = store.online(), threading.Thread(target=_write_until, args=(opened(), stopped))
     store.write_online(HISTORY, history(*[(f"u{n}", 0, 0, "0") for n in range(20)]))
     write.start()
     seen: set[float] = set()
@@ -90,9 +73,8 @@ def test_values_of_one_row_always_belong_together_while_they_are_written(store: 
         write.join()
 
 
-def _write_until(store: FeastStore, stopped: threading.Event) -> None:
-    second = 1 / 3600
-    writer, version = FeastStore(store.layout, REPOSITORY, USE_CASE), 0
+def _write_until(writer: FeastStore, stopped: threading.Event) -> None:
+    second, version = 1 / 3600, 0
     while not stopped.is_set():
         version += 1
         writer.write_online(HISTORY, history(*[(f"u{n}", version * second, version, f"{version}") for n in range(20)]))
@@ -173,66 +155,53 @@ def test_every_kind_of_value_comes_back_as_it_was_written(
     assert plain_values.keys() == written.keys()
 
 
-def test_a_store_without_plain_values_is_read_through_feasts_interface(store: FeastStore, layout: Layout) -> None:
-    rows = history(("u1", 2, 20, "b"), ("u2", 1, None, "c"), ("u3", 1, None, None))
-    folder = layout.home / "stock"
-    folder.mkdir(parents=True)
-    text = (REPOSITORY / "feature_store.yaml").read_text(encoding="utf-8")
-    stock_type = "shadow_platform.adapters.feature_store.sqlite.GuardedSqliteOnlineStore"
-    (folder / "feature_store.yaml").write_text(text.replace(stock_type, "sqlite"), encoding="utf-8")
-    stock = FeastStore(Layout(layout.home / "stock"), folder, USE_CASE)
-    assert not isinstance(open_online_store(stock.config), PlainReads)
-    asked = [{"user": f"u{n}"} for n in range(1, 5)]
-    answers = []
-    for opened in (store, stock):
-        opened.apply()
-        opened.write_online(HISTORY, rows)
-        answers.append([{view: row.values for view, row in found.items()} for found in opened.online().read(asked)])
-    assert answers[0] == answers[1]
+def test_of_writers_at_once_the_newest_row_of_each_entity_stays(opened: Opened) -> None:
+    n_writers, n_users, n_rounds = 4, 20, 15
+    hours = {(writer, n): float((7 * writer + 5 * n) % 97) for writer in range(n_writers) for n in range(n_rounds)}
+
+    def write(writer: int) -> None:
+        store = opened()
+        for n in range(n_rounds):
+            hour = hours[writer, n]
+            store.write_online(HISTORY, history(*[(f"u{user}", hour, hour, f"{hour:.0f}") for user in range(n_users)]))
+
+    with ThreadPoolExecutor(n_writers) as pool:
+        list(pool.map(write, range(n_writers)))
+    newest = max(hours.values())
+    for found in opened().online().read([{"user": f"u{user}"} for user in range(n_users)]):
+        assert found["history"].values == {"visits": newest, "device": f"{newest:.0f}"}
 
 
-def test_rows_in_the_layout_of_one_row_a_value_are_taken_over(store: FeastStore, layout: Layout) -> None:
-    from feast.protos.feast.types.Value_pb2 import Value
+def test_thousands_of_entities_are_written_and_read_at_once_in_the_order_asked(store: FeastStore) -> None:
+    users = [f"u{n}" for n in range(2_000)]
+    assert store.write_online(HISTORY, history(*[(user, 1, n, None) for n, user in enumerate(users)])) == 2_000
+    asked = [*reversed(users), "nobody", users[0]]
+    found = store.online().read([{"user": user} for user in asked])
+    assert [row["history"].values["visits"] if row else None for row in found] == [*range(1999, -1, -1), None, 0]
 
-    name, path = '"shadow_platform_shop_history"', layout.feast / "online.db"
-    encoded = {user: _encoded(store, user) for user in ("u1", "u2", "u3")}
-    at = {hour: int((START + hour * HOUR).timestamp() * 1e6) for hour in (1, 2, 3)}
-    cells = [
-        (encoded["u1"], "visits", Value(double_val=10).SerializeToString(), at[2], at[3]),
-        (encoded["u1"], "device", Value(string_val="a").SerializeToString(), at[2], None),
-        (encoded["u2"], "visits", Value(double_val=20).SerializeToString(), at[2], None),
-        (encoded["u2"], "device", Value(string_val="old").SerializeToString(), at[1], None),
-        (encoded["u3"], "visits", Value(double_val=30).SerializeToString(), at[1], None),
-    ]
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(
-            f"CREATE TABLE {name} (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT, vector_value BLOB,"
-            "event_ts timestamp, created_ts timestamp, PRIMARY KEY (entity_key, feature_name))"
-        )
-        connection.executemany(
-            f"INSERT INTO {name} (entity_key, feature_name, value, event_ts, created_ts) VALUES (?, ?, ?, ?, ?)", cells
-        )
-        connection.commit()
-    store.write_online(HISTORY, history(("u3", 3, 33, "new")))
-    for _ in range(2):
-        FeastStore(layout, REPOSITORY, USE_CASE).apply()
-        found = [row["history"] for row in store.online().read([{"user": f"u{n}"} for n in (1, 2, 3)])]
-        assert [row.values for row in found] == [
-            {"visits": 10.0, "device": "a"},
-            {"visits": 20.0, "device": None},
-            {"visits": 33.0, "device": "new"},
-        ]
-        assert [row.event_at for row in found] == [START + 2 * HOUR, START + 2 * HOUR, START + 3 * HOUR]
-    with closing(sqlite3.connect(path)) as connection:
-        assert not connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'shadow_platform_shop_history'"
-        ).fetchall()
-    store.write_online(HISTORY, history(("u1", 1, 1, "older")))
+
+def test_entities_and_views_with_look_alike_names_are_kept_apart(store: FeastStore) -> None:
+    names = ["u", "u:u", "*", "u*", "[u]", "\\", "ü", "\x00", " ", "u\nu", "shadow_platform:shop_history:u"]
+    store.write_online(HISTORY, history(*[(name, 1, n, None) for n, name in enumerate(names)]))
+    store.write_online(PLANS, plans(*[(name, 1, -n) for n, name in enumerate(names)]))
+    found = store.online().read([{"user": name, "shop": name} for name in names])
+    for n, rows in enumerate(found):
+        assert (rows["history"].values["visits"], rows["plans"].values["rating"]) == (n, -n)
+
+
+def test_an_entity_without_a_row_and_one_whose_values_are_all_null_are_missing(store: FeastStore) -> None:
+    store.write_online(HISTORY, history(("known", 1, None, None)))
+    assert store.online().read([{"user": "known"}, {"user": "unknown"}, {"shop": "known"}, {}]) == [{}, {}, {}, {}]
+
+
+def test_a_newer_row_replaces_the_older_one_wholly(store: FeastStore) -> None:
+    store.write_online(HISTORY, history(("u1", 1, 10, "web")))
+    store.write_online(HISTORY, history(("u1", 2, 20, None)))
+    assert store.online().read([{"user": "u1"}])[0]["history"].values == {"visits": 20.0, "device": None}
+
+
+def test_applying_again_keeps_the_rows(opened: Opened) -> None:
+    store = opened()
+    store.write_online(HISTORY, history(("u1", 1, 10, "web")))
+    assert opened().apply() == ("shop_history", "shop_plans")
     assert store.online().read([{"user": "u1"}])[0]["history"].values["visits"] == 10.0
-
-
-def _encoded(store: FeastStore, user: str) -> bytes:
-    from feast.infra.key_encoding_utils import serialize_entity_key
-
-    encoded: bytes = serialize_entity_key(entity_key("user", user), store.config.entity_key_serialization_version)
-    return encoded

@@ -5,23 +5,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from shadow_platform.adapters.lake import Lake
-from shadow_platform.assets.events import Ingestion
+from shadow_platform.assets.events import Ingestion, build_event_assets
+from shadow_platform.assets.features import build_feature_assets
 from shadow_platform.contracts.errors import EventFileError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.simulation import SimulationPlan
 from shadow_platform.contracts.tables import QUARANTINED_EVENTS
 from shadow_platform.contracts.use_case import EventKind, EventSource, UseCase
 from shadow_platform.domain.events import Tally
+from shadow_platform.partitions import partition_range
 from shadow_platform.resources import PlatformResource
 from shadow_platform.use_cases import load_use_case, use_case_names
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE, TinySource
@@ -30,7 +33,7 @@ Row = dict[str, Any]
 SIMULATED = SimulationPlan(n_entities=400, drifts=())
 USE_CASES = (USE_CASE, *(load_use_case(name) for name in use_case_names()))
 KINDS = [pytest.param(uc, kind, id=f"{uc.name}-{kind.name}") for uc in USE_CASES for kind in uc.events]
-VISITS = USE_CASE.events[0]
+VISITS, VIEW = USE_CASE.events[0], USE_CASE.views[0]
 
 
 def ingest(layout: Layout, use_case: UseCase, kind: EventKind, day: date, content: bytes | None = None) -> Tally:
@@ -185,6 +188,108 @@ def test_a_file_of_nothing_but_faults_leaves_no_event(layout: Layout) -> None:
     assert len(Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)) == 200_000
 
 
+def materialize(layout: Layout, last: date = FIRST_DAY) -> dg.ExecuteInProcessResult:
+    """The stages of events and features over some days, as a run does them."""
+    return dg.materialize(
+        [*build_event_assets(USE_CASE), *build_feature_assets(USE_CASE)],
+        selection=[dg.AssetKey(["tiny", name]) for name in ("raw_events", "events", "quarantined_events", VIEW.name)],
+        resources={"platform": PlatformResource(shadow_home=str(layout.home))},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags=partition_range(FIRST_DAY, last),
+        raise_on_error=False,
+    )
+
+
+def drop(layout: Layout, rows: Iterable[Row], day: date = FIRST_DAY) -> None:
+    path = layout.raw_events("tiny", "visits", day)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(line(row) + b"\n" for row in rows))
+
+
+SCHEMA_CHANGES: dict[str, tuple[Callable[[Row], Row], str, str]] = {
+    "a new column": (lambda row: row | {"colour": "red"}, "colour", "the field is unknown to the schema"),
+    "a column gone": (lambda row: {k: v for k, v in row.items() if k != "cart_value"}, "cart_value", "is missing"),
+    "a column retyped": (lambda row: row | {"cart_value": str(row["cart_value"])}, "cart_value", "expected a number"),
+}
+
+
+@pytest.mark.parametrize(("change", "column", "words"), SCHEMA_CHANGES.values(), ids=SCHEMA_CHANGES)
+def test_a_kind_that_changed_its_form_upstream_stops_the_run_before_features_are_made_without_it(
+    change: Callable[[Row], Row], column: str, words: str, layout: Layout
+) -> None:
+    second = FIRST_DAY + timedelta(days=1)
+    drop(layout, [change(dict(row)) for row in TinySource().received_on(second)["visits"]], second)
+    result = materialize(layout, second)
+    assert not result.success
+    check = next(c for c in result.get_asset_check_evaluations() if c.check_name == "every_kind_keeps_most_of_its_rows")
+    assert (check.passed, check.blocking, check.severity) == (False, True, dg.AssetCheckSeverity.ERROR)
+    assert check.metadata["quarantined"].value == {f"visits of {second}": "200 of 200 rows quarantined"}
+    found = Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)
+    assert set(found["column_name"]) == {column}
+    assert all(words in reason for reason in found["reason"])
+    assert Lake(layout).feature_days(USE_CASE, VIEW) == []
+
+
+ODD_KEYS = ("a'b\"c;--", "Zoë 🦊 \u202e", "line\nbreak\ttab", "x" * 10_000, "NULL", "%s {} $start ../..", " ")
+
+
+def test_keys_of_odd_characters_are_kept_as_they_are_in_events_and_features(layout: Layout) -> None:
+    base = visits(1)[0]
+    drop(layout, [base | {"event_id": f"odd-{n}", "visitor_id": key} for n, key in enumerate(ODD_KEYS)])
+    assert materialize(layout).success
+    rows = Lake(layout).read_features(USE_CASE, VIEW)
+    seen = rows[rows["visitor_id"].isin(ODD_KEYS)].set_index("visitor_id")["visits_7d"].to_dict()
+    assert seen == dict.fromkeys(ODD_KEYS, 1.0)
+
+
+SKEWED = {
+    "before 1970": ("1969-12-31T23:59:59.999999Z", None),
+    "the year 1": ("0001-01-01T00:00:00Z", None),
+    "after receipt": ("2024-01-01T23:59:59Z", "event_at is after received_at"),
+    "far future": ("9999-12-31T23:59:59Z", "event_at is after received_at"),
+    "no time at all": ("31.12.2023", "expected an RFC 3339 time"),
+    "another zone": ("2023-12-31T20:00:00-03:30", None),
+}
+
+
+@pytest.mark.parametrize(("event_at", "words"), SKEWED.values(), ids=SKEWED)
+def test_a_skewed_clock_is_quarantined_or_kept_to_the_microsecond(
+    event_at: str, words: str | None, layout: Layout
+) -> None:
+    row = visits(1)[0] | {"event_id": "skewed", "visitor_id": "nobody else", "event_at": event_at}
+    drop(layout, [*visits(), row])
+    assert materialize(layout).success
+    quarantined = Lake(layout).read_table(QUARANTINED_EVENTS, USE_CASE)["reason"].tolist()
+    rows = Lake(layout).read_features(USE_CASE, VIEW)
+    n_rows = int((rows["visitor_id"] == "nobody else").sum())
+    if words:
+        assert [words in reason for reason in quarantined] == [True]
+        assert n_rows == 0
+    else:
+        assert quarantined == []
+        kept = Lake(layout).events_sql(
+            "SELECT epoch_us(event_at) AS us FROM visits WHERE event_id = 'skewed'", USE_CASE, [VISITS]
+        )
+        moment = datetime.fromisoformat(event_at)
+        assert kept["us"].tolist() == [(moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)]
+        assert n_rows == 1
+
+
+def test_an_empty_day_has_no_rows_of_its_own_and_hides_none_of_the_days_before(layout: Layout) -> None:
+    second = FIRST_DAY + timedelta(days=1)
+    for kind in USE_CASE.events:
+        path = layout.raw_events("tiny", kind.name, second)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"\n")
+    assert materialize(layout, FIRST_DAY + timedelta(days=2)).success
+    rows = Lake(layout).read_features(USE_CASE, VIEW)
+    days = rows["event_at"].dt.date
+    # The hour that ends with midnight is of the day that it opens.
+    assert set(rows.loc[days == second, "event_at"].dt.hour) <= {0}
+    third = rows[days == FIRST_DAY + timedelta(days=2)]
+    assert third.groupby("visitor_id")["visits_7d"].max().sum() > len(TinySource().received_on(FIRST_DAY)["visits"])
+
+
 WHOLE_FILES = {
     "UTF-16": (visit_lines().decode().encode("utf-16"), "is not UTF-8 JSON lines but UTF-16"),
     "gzip, cut off": (gzip.compress(visit_lines())[:-9], "is not UTF-8 JSON lines but gzip"),
@@ -201,7 +306,8 @@ def test_a_file_that_is_no_text_is_named_and_the_old_partition_stands(
         ingest(layout, USE_CASE, VISITS, FIRST_DAY, content)
     lake = Lake(layout)
     assert lake.events_sql("SELECT count(*) AS n FROM visits", USE_CASE, [VISITS])["n"].tolist() == [3]
-    assert [path.name for path in layout.events("tiny", "visits", FIRST_DAY).parent.iterdir()] == ["data.parquet"]
+    left = {path.name for path in layout.events("tiny", "visits", FIRST_DAY).parent.iterdir()}
+    assert left == {"data.parquet", "record.json"}
 
 
 def test_a_folder_in_place_of_a_file_is_named(layout: Layout) -> None:

@@ -111,6 +111,7 @@ def test_faulty_rows_are_in_quarantine_with_reason_and_payload_and_the_check_war
     assert checks == {
         "every_raw_row_is_valid_or_quarantined": True,
         "few_rows_are_quarantined": False,
+        "every_kind_keeps_most_of_its_rows": True,
         "no_other_day_holds_an_event_again": True,
     }
 

@@ -17,7 +17,13 @@ from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE, TinySource
 
 LAST_DAY = FIRST_DAY + timedelta(days=3)
 VIEW = USE_CASE.views[0]
-CHECKS = ("rows_are_unique_complete_and_in_their_day", "no_feature_is_null_throughout")
+CHECKS = (
+    "rows_are_unique_complete_and_in_their_day",
+    "no_feature_is_null_throughout",
+    "no_feature_loses_all_its_values",
+    "nulls_are_as_frequent_as_in_the_days_before",
+    "no_weekday_loses_half_its_entities",
+)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from shadow_platform.adapters.bundle import Bundle
+from shadow_platform.adapters.feature_store import FeastStore
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.assets.training import PARITY_CHECK, QUALITY_CHECK, build_training_assets
 from shadow_platform.cli.importing import land_file
@@ -32,15 +33,13 @@ START = datetime(FIRST_DAY.year, FIRST_DAY.month, FIRST_DAY.day, tzinfo=UTC)
 FRAME, CHAMPION, CHALLENGER = ("tiny/training_frame", "tiny/champion_model", "tiny/challenger_model")
 
 
-class _History:
-    """Latest row of the tiny use case's one view, by the lake's own events; stands in for Feast."""
-
-    def __init__(self, lake: Lake, use_case: UseCase) -> None:
-        self._lake, self._view, self._use_case = lake, use_case.views[0], use_case
+class _History(FeastStore):
+    """Latest row of the tiny use case's one view, by the lake's own events, which need no feature assets."""
 
     def historical(self, requests: pd.DataFrame) -> pd.DataFrame:
         window = {"start": START, "end": requests["requested_at"].max().to_pydatetime()}
-        rows = self._lake.events_sql(self._view.sql, self._use_case, self._use_case.events, window)
+        (view,) = self.use_case.views
+        rows = Lake(self.layout).events_sql(view.sql, self.use_case, self.use_case.events, window)
         left = requests.reset_index(names="place").sort_values("requested_at")
         found = pd.merge_asof(
             left,
@@ -48,7 +47,7 @@ class _History:
             left_on="requested_at",
             right_on="event_at",
             by="visitor_id",
-            tolerance=self._view.ttl,
+            tolerance=view.ttl,
         )
         return found.sort_values("place").reset_index(drop=True)
 
@@ -57,7 +56,7 @@ class _Platform(PlatformResource):
     """The platform with a quick feature store."""
 
     def feature_store(self, use_case: UseCase) -> Any:
-        return _History(self.lake(), use_case)
+        return _History(self.layout, self.settings.feast_repo_path, use_case)
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +241,25 @@ def test_same_training_gives_the_version_it_has_and_a_later_frame_a_new_one(home
     assert (version.model_name, version.tags["trigger"]) == ("line", "drift")
     assert version.tags["trained_as_of"] == as_of
     assert int(version.version) > int(again["version"])
+
+
+def test_a_version_is_kept_though_feast_cannot_name_its_features_until_it_is_made_again(home, instance, first):
+    store, away, config = _platform(home).feature_store(USE_CASE), home / "away", {CHAMPION: {"seed": 9}}
+    store.layout.feast.rename(away)
+    store.layout.feast.write_text("where a folder should be")
+    version = _metadata(_materialize(home, instance, CHAMPION, config=config), CHAMPION)["version"]
+    assert _platform(home).registry().get("tiny", version).model_name == "line"
+    store.layout.feast.unlink()
+    away.rename(store.layout.feast)
+    assert f"tiny_v{version}" not in _services(store)
+    assert _metadata(_materialize(home, instance, CHAMPION, config=config), CHAMPION)["version"] == version
+    assert {f"tiny_v{version}", f"tiny_v{_metadata(first, CHALLENGER)['version']}"} <= _services(store)
+
+
+def _services(store: FeastStore) -> set[str]:
+    import feast
+
+    return {service.name for service in feast.FeatureStore(config=store.config).list_feature_services()}
 
 
 def _wrong(features, n_levels, seed, /, **parameters):

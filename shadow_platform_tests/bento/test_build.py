@@ -81,6 +81,7 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
         "bentofile.yaml",
         "requirements.txt",
         "feature_repo/feature_store.yaml",
+        "feature_repo/feature_store.scale.yaml",
         "packaged/use_case",
         "packaged/openapi.json",
         "packaged/serving/tiny.json",
@@ -89,7 +90,7 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
     rooms = (
         r"bento/(?!build|contents|serve\b)\w+",
         r"bento/(api|answering|explaining|shadowing)/\w+",
-        r"feature_repo/(__init__|declarations)",
+        r"feature_repo/(__init__|declarations|derivations)",
         r"shadow_platform/(__init__|settings|contracts/(policies/)?\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
         r"shadow_platform/adapters/(log|bundle/\w+|deployment/\w+|feature_store/\w+)",
         r"shadow_platform/domain/(canary|explanation|exploration|monitoring|serving|shadow|slo)(/\w+)?",
@@ -123,6 +124,39 @@ def test_a_shipped_use_case_brings_its_package_with_its_sql_and_no_other(tmp_pat
         "shadow_platform/use_cases/__init__.py",
         *(f"shadow_platform/use_cases/flights/{name}" for name in expected),
     }
+
+
+OPENING = """
+import sys
+from pathlib import Path
+import shadow_platform
+from shadow_platform.adapters.feature_store import FeastStore
+from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.ports import FeatureStores
+from shadow_platform.use_cases import load_use_case
+
+home, address = Path(sys.argv[1]), "127.0.0.1:1"
+assert Path(shadow_platform.__file__).is_relative_to(Path.cwd())
+scale = FeatureStores("scale", f"redis://{address}", f"postgresql://a:b@{address}/c", "s3://bucket/prefix")
+for stores in (FeatureStores(), scale):
+    FeastStore(Layout(home), Path("feature_repo"), load_use_case(sys.argv[2]), stores).online()
+    print(stores.column)
+"""
+
+
+@pytest.mark.parametrize("column", ["local", "scale"])
+def test_a_bento_opens_the_features_of_either_column_whichever_it_was_built_with(
+    tmp_path: Path, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATURE_STORE", column)
+    layout, staged = Layout(tmp_path / "home"), tmp_path / "staged"
+    stage(staged, layout, deployed(layout), TINY)
+    pinned = {line.partition("==")[0] for line in (staged / "requirements.txt").read_text().splitlines()}
+    assert ("redis" in pinned) == (column == "scale")
+    command = [sys.executable, "-c", OPENING, str(layout.home), TINY]
+    environment = {**os.environ, "PYTHONPATH": str(staged)}
+    done = subprocess.run(command, env=environment, cwd=staged, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["local", "scale"], done.stderr
 
 
 def test_the_content_hash_depends_on_names_and_contents_alone(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from shadow_platform_tests.bento import shop
 from shadow_platform_tests.bento.bundles import FAILS_ABOVE, hanging_bundle, line_bundle, raising_bundle
 from shadow_platform_tests.bento.conftest import Shop
 from shadow_platform_tests.bento.helpers import deploy, predictions, wait_until
+from shadow_platform_tests.deriving import USE_CASE as DERIVING
 from shadow_platform_tests.tiny import USE_CASE as TINY
 
 ENDLESS = 2_000_000_000
@@ -129,6 +130,20 @@ def test_features_of_the_store_are_explained_too(tmp_path: Path) -> None:
         "cart_value": "request",
         "visits_7d": "online",
         "purchases_7d": "imputed",
+    }
+
+
+def test_derived_features_are_explained_as_such(tmp_path: Path) -> None:
+    with explainer(tmp_path, write_wide(("cart_value", "cart_per_visit")), use_case=DERIVING) as found:
+        full, empty = ask(found, {**CART, "visits_7d": 4.0}), ask(found, CART)
+
+    assert {(c["feature"], c["value"], c["source"]) for c in full["contributions"]} == {
+        ("cart_value", 80.0, "request"),
+        ("cart_per_visit", 20.0, "derived"),
+    }
+    assert {c["feature"]: c["source"] for c in empty["contributions"]} == {
+        "cart_value": "request",
+        "cart_per_visit": "imputed",
     }
 
 

@@ -52,10 +52,12 @@ def test_the_answer_shown_is_one_of_the_contract(page: Path) -> None:
         assert answer[spec.risk_category] == risk_category(answer[spec.probability], spec.risk_bands)
     if spec.feature_sources:
         n_given = len(RequestContract(use_case).parse(request, LATER).features)
+        n_derived = sum(feature.derivation is not None for feature in use_case.features)
         assert answer["feature_sources"] == {
             "request": n_given,
-            "online": len(use_case.features) - n_given,
+            "online": len(use_case.features) - n_given - n_derived,
             "imputed": 0,
+            **({"derived": n_derived} if n_derived else {}),
         }
 
 

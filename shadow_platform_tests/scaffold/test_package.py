@@ -62,14 +62,15 @@ def test_a_package_holds_all_that_its_readme_names(table: EventTable, tmp_path: 
     target = write_package("returns", "Returned orders", table, tmp_path)
     files = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert files == {
-        *(".gitignore", "README.md", "pyproject.toml", "feast_repo/definitions.py", "feast_repo/feature_store.yaml"),
+        *(".gitignore", "README.md", "pyproject.toml", "feast_repo/definitions.py"),
+        *("feast_repo/feature_store.yaml", "feast_repo/feature_store.scale.yaml"),
         *("returns/__init__.py", "returns/events.py", "returns/features.py", "returns/models.py"),
         *("returns/sql/customer_history.sql", "returns/sql/labels.sql", "returns/sql/requests.sql"),
         *("returns/data/orders.csv", "tests/test_contract.py"),
     }
     assert (target / "returns" / "data" / "orders.csv").read_bytes() == table.path.read_bytes()
-    configuration = REPOSITORY / "feature_repo" / "feature_store.yaml"
-    assert (target / "feast_repo" / "feature_store.yaml").read_text() == configuration.read_text()
+    for name in ("feature_store.yaml", "feature_store.scale.yaml"):
+        assert (target / "feast_repo" / name).read_text() == (REPOSITORY / "feature_repo" / name).read_text()
 
 
 def test_what_is_written_is_as_tidy_as_the_platform(table: EventTable, tmp_path: Path) -> None:

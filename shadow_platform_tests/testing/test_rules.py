@@ -25,6 +25,8 @@ from shadow_platform.contracts.use_case import (
     ModelSpec,
     Parameter,
     Range,
+    Streaming,
+    Topic,
     TrainingPolicy,
     UseCase,
 )
@@ -50,6 +52,15 @@ def view(**changes: Any) -> UseCase:
 def view_sql(old: str, new: str) -> UseCase:
     assert old in VIEW.sql
     return view(sql=VIEW.sql.replace(old, new))
+
+
+def streamed(visits_7d: str = "sum(visits) OVER last_7d", stamp_us: int = 1) -> UseCase:
+    """The view streamed, its rows stamped when something came."""
+    sql = VIEW.sql.replace("(epoch_us(received_at) + 3599999999) // 3600000000", f"epoch_us(received_at) // {stamp_us}")
+    sql = sql.replace("to_timestamp(hour_no * 3600)", f"make_timestamptz(hour_no * {stamp_us})")
+    sql = sql.replace("sum(visits) OVER last_7d", visits_7d)
+    events = tuple(replace(kind, topic=Topic(kind.name, "visitor_id")) for kind in TINY.events)
+    return replace(view(sql=sql, streaming=Streaming()), events=events)
 
 
 def requests_sql(old: str, new: str) -> UseCase:
@@ -174,6 +185,9 @@ QUERIES: list[tuple[str, UseCase]] = [
     ("view_rows_are_unique", view(refresh=timedelta(hours=2))),
     ("a_window_alone", view_sql("event_at > $start", "event_at > $start - INTERVAL 2 DAY")),
     ("view_rows_are_unique", view_sql("event_at AS created_at", "event_at - INTERVAL 1 HOUR AS created_at")),
+    ("a_streamed_view", streamed(visits_7d="sum(visits) OVER ()")),
+    ("a_streamed_view", streamed(stamp_us=3_600_000_000)),
+    ("a_streamed_view", replace(streamed(), events=TINY.events)),
     ("view_features_lie", view_sql("sum(visits) OVER last_7d)", "-sum(visits) OVER last_7d)")),
     ("a_window_alone", view(lookback=timedelta(hours=5))),
     ("feature_rows_do_not_change", view_sql("(epoch_us(received_at) + 3599999999)", "epoch_us(received_at)")),
@@ -184,6 +198,10 @@ QUERIES: list[tuple[str, UseCase]] = [
     ("every_request_has_one_label", label_sql("p.received_at IS NOT NULL AS label", "true AS label")),
     ("every_request_has_one_label", label_sql("INTERVAL 24 HOUR) AS known_at", "INTERVAL 0 HOUR) AS known_at")),
 ]
+
+
+def test_a_view_stamped_when_something_came_may_be_streamed() -> None:
+    hold(streamed(), "a_streamed_view")
 
 
 def hold(use_case: UseCase, rule: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import ray  # type: ignore[import-not-found]  # installed in the peer's environment alone
+import ray
 from ray import serve
 from starlette.requests import Request
 
@@ -37,7 +37,7 @@ def main(path: str, port: int) -> None:
     deployment = serve.deployment(num_replicas=1, max_ongoing_requests=256)
     serve.run(deployment(OnnxModel).bind(path))
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
 
 

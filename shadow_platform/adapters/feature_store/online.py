@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 PlainValue = float | int | str | None
 PlainRow = tuple[datetime, dict[str, PlainValue]]
 """When the values became true, and the values."""
+Moments = tuple[int, int]
+"""Microseconds since 1970 of a row's two moments, by which it is newer than another; 0 for one that is not known."""
 PlainLookup = Callable[[Sequence[str]], Mapping[str, PlainRow]]
 """Rows by the join key's value; an entity without a row is absent."""
+
+EXTRAS = {"boto3": "s3", "psycopg": "postgres", "ray": "ray", "redis": "redis"}
+"""Extra of the platform that installs a package which only ``FEATURE_STORE=scale`` needs."""
 
 
 @runtime_checkable
@@ -38,6 +43,30 @@ class PlainReads(Protocol):
 
     def plain_lookup(self, config: "RepoConfig", table: "feast.FeatureView", join_key: str) -> PlainLookup:
         """Lookups in one view, with everything prepared that does not change between them."""
+
+    def moments(
+        self, config: "RepoConfig", table: "feast.FeatureView", join_key: str, keys: Sequence[str]
+    ) -> Mapping[str, Moments]:
+        """When the stored rows became true and were created, without their values; absent where there is no row."""
+
+
+class PlainStored(NamedTuple):
+    """A row to be written: the join key's value, plain values, and microseconds since 1970 of its two moments."""
+
+    key: str
+    values: Mapping[str, PlainValue]
+    event_us: int
+    created_us: int | None
+
+
+@runtime_checkable
+class PlainWrites(Protocol):
+    """An online store that takes rows without Feast's messages, which cost more than writing them."""
+
+    def plain_write(
+        self, config: "RepoConfig", table: "feast.FeatureView", join_key: str, rows: Sequence[PlainStored]
+    ) -> None:
+        """Write rows as ``online_write_batch`` would."""
 
 
 class _View(NamedTuple):
@@ -132,7 +161,18 @@ def explained(what: str, remedy: str) -> Iterator[None]:
     except FeatureStoreError:
         raise
     except Exception as error:
-        raise FeatureStoreError(f"feature store: {what}: {one_line(error)}; {remedy}") from error
+        raise FeatureStoreError(f"feature store: {what}: {one_line(error)}; {remedy_of(error, remedy)}") from error
+
+
+def remedy_of(error: BaseException, otherwise: str) -> str:
+    """What to install when the error comes of a package that is missing, or ``otherwise``."""
+    cause: BaseException | None = error
+    while cause is not None:
+        package = (cause.name or "").partition(".")[0] if isinstance(cause, ModuleNotFoundError) else ""
+        if package in EXTRAS:
+            return f"pip install 'shadow-platform[{EXTRAS[package]}]'"
+        cause = cause.__cause__ or cause.__context__
+    return otherwise
 
 
 def one_line(error: Exception) -> str:

@@ -12,44 +12,43 @@ A table ``<Feast's name>_latest`` has the columns ``entity_key``, ``event_us``, 
 of the values that JSON keeps exactly) and ``others`` (Feast's ``Map`` message of the rest, mostly null).
 """
 
-import math
 import sqlite3
-import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 from feast.feature_view import FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Map, Value
+from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 
-from shadow_platform.adapters.feature_store.online import PlainLookup, PlainRow, PlainValue, entity_key, plain
+from shadow_platform.adapters.feature_store.online import Moments, PlainLookup, PlainRow, PlainStored
+from shadow_platform.adapters.feature_store.packing import (
+    Answer,
+    KeysOfEntity,
+    StoredRow,
+    answered,
+    microseconds,
+    moment_of,
+    pack,
+    pack_plain,
+    unpack,
+    unpack_plain,
+)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 WRITE_BUSY_TIMEOUT_MS = 10_000
 READ_BUSY_TIMEOUT_MS = 100
 """With a write-ahead log a reader waits for nobody, except while the log is recovered or removed."""
 READ_CACHE_KIB = 32_768
 # SQLite takes at most 32,766 parameters a statement.
 KEYS_PER_QUERY = 1_024
-_SCALARS: Mapping[type, str] = {float: "double_val", int: "int64_val", str: "string_val", bool: "bool_val"}
-"""Kinds of value that come back from JSON as they were: what Python type each is there, and its name in Feast."""
 
-_Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-_Answer = tuple[datetime | None, dict[str, Value] | None]
 _Stored = tuple[bytes, int, int | None, str, bytes | None]
-_Found = tuple[bytes, int, str, bytes | None]
-_LENGTH = struct.Struct("<I")
-"""How Feast writes the length of a key's value, which comes last."""
 
 
 class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
@@ -96,7 +95,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         self,
         config: RepoConfig,
         table: FeatureView,
-        data: list[_Row],
+        data: list[StoredRow],
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Upsert rows in one transaction, except where the stored row is newer."""
@@ -104,9 +103,9 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         rows = (
             (
                 serialize_entity_key(key, version),
-                _microseconds(event_at),
-                None if created_at is None else _microseconds(created_at),
-                *_pack(values),
+                microseconds(event_at),
+                None if created_at is None else microseconds(created_at),
+                *_text(*pack(values)),
             )
             for key, values, event_at, created_at in data
         )
@@ -116,25 +115,32 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         if progress:
             progress(len(data))
 
+    def plain_write(self, config: RepoConfig, table: FeatureView, join_key: str, rows: Sequence[PlainStored]) -> None:
+        """Write as ``online_write_batch`` does, plain values of entities with one join key."""
+        key_of = KeysOfEntity(config, join_key)
+        stored = ((key_of(row.key), row.event_us, row.created_us, *_text(*pack_plain(row.values))) for row in rows)
+        connection = self._get_conn(config)
+        with connection:
+            _upsert(connection, config, table, stored)
+
     def online_read(
         self,
         config: RepoConfig,
         table: FeatureView,
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
-    ) -> list[_Answer]:
+    ) -> list[Answer]:
         """Latest values of each key in the order given, ``(None, None)`` where there is no row."""
         keys = [serialize_entity_key(key, config.entity_key_serialization_version) for key in entity_keys]
         found = {row[0]: row for row in self._select(config, table)(list(dict.fromkeys(keys)))}
         wanted = None if requested_features is None else frozenset(requested_features)
-        answers: list[_Answer] = []
+        answers: list[Answer] = []
         for key in keys:
             if key not in found:
                 answers.append((None, None))
                 continue
             _, moment, scalars, others = found[key]
-            values = _unpack(scalars, others)
-            answers.append((_moment(moment), {n: v for n, v in values.items() if wanted is None or n in wanted}))
+            answers.append(answered(moment_of(moment), unpack(scalars, others), wanted))
         return answers
 
     def plain_lookup(self, config: RepoConfig, table: FeatureView, join_key: str) -> PlainLookup:
@@ -143,27 +149,32 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):
         Building a message for each value costs more than the lookup itself.
         """
         select = self._select(config, table)
-        empty: bytes = serialize_entity_key(entity_key(join_key, ""), config.entity_key_serialization_version)
-        prefix = empty[: -_LENGTH.size]
+        key_of = KeysOfEntity(config, join_key)
 
         def look_up(values: Sequence[str]) -> dict[str, PlainRow]:
-            keys = {prefix + _LENGTH.pack(len(text := value.encode())) + text: value for value in values}
-            rows: dict[str, PlainRow] = {}
-            for key, moment, scalars, others in select(list(keys)):
-                found: dict[str, PlainValue] = orjson.loads(scalars)
-                if others is not None:
-                    found.update((name, plain(value)) for name, value in Map.FromString(others).val.items())
-                rows[keys[key]] = (_moment(moment), found)
-            return rows
+            keys = {key_of(value): value for value in values}
+            return {
+                keys[key]: (moment_of(moment), unpack_plain(scalars, others))
+                for key, moment, scalars, others in select(list(keys))
+            }
 
         return look_up
 
-    def _select(self, config: RepoConfig, table: FeatureView) -> Callable[[list[bytes]], Iterator[_Found]]:
-        """Reads the rows of distinct keys, in no order."""
-        path = Path(self._get_db_path(config))
-        sql = f"SELECT entity_key, event_us, scalars, others FROM {_table_name(config, table)} WHERE entity_key IN "
+    def moments(self, config: RepoConfig, table: FeatureView, join_key: str, keys: Sequence[str]) -> dict[str, Moments]:
+        """When the stored rows became true and were created, without their values."""
+        key_of = KeysOfEntity(config, join_key)
+        values = {key_of(value): value for value in keys}
+        select = self._select(config, table, "event_us, coalesce(created_us, 0)")
+        return {values[key]: (event_us, created_us) for key, event_us, created_us in select(list(values))}
 
-        def select(keys: list[bytes]) -> Iterator[_Found]:
+    def _select(
+        self, config: RepoConfig, table: FeatureView, columns: str = "event_us, scalars, others"
+    ) -> Callable[[list[bytes]], Iterator[Any]]:
+        """Reads key and columns of the rows of distinct keys, in no order."""
+        path = Path(self._get_db_path(config))
+        sql = f"SELECT entity_key, {columns} FROM {_table_name(config, table)} WHERE entity_key IN "
+
+        def select(keys: list[bytes]) -> Iterator[Any]:
             cursor = self._read_connection(path).cursor()
             for first in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[first : first + KEYS_PER_QUERY]
@@ -240,41 +251,13 @@ def _take_over(connection: sqlite3.Connection, config: RepoConfig, view: Feature
         for key, group in groupby(cells, key=itemgetter(0)):
             found = list(group)
             created = max((cell[4] for cell in found if cell[4] is not None), default=None)
-            yield key, found[0][3], created, *_pack({cell[1]: Value.FromString(cell[2]) for cell in found})
+            yield key, found[0][3], created, *_text(*pack({cell[1]: Value.FromString(cell[2]) for cell in found}))
 
     with connection:
         _upsert(connection, config, view, rows())
         connection.execute(f"DROP TABLE {_quoted(name)}")
 
 
-def _pack(values: Mapping[str, Value]) -> tuple[str, bytes | None]:
-    """What JSON keeps exactly, and the rest."""
-    scalars: dict[str, PlainValue] = {}
-    others: dict[str, Value] = {}
-    for name, value in values.items():
-        found = plain(value)
-        is_finite = not isinstance(found, float) or math.isfinite(found)
-        if is_finite and _SCALARS.get(type(found)) == value.WhichOneof("val"):
-            scalars[name] = found
-        else:
-            others[name] = value
-    return orjson.dumps(scalars).decode(), Map(val=others).SerializeToString() if others else None
-
-
-def _unpack(scalars: str, others: bytes | None) -> dict[str, Value]:
-    values = {
-        name: Value() if value is None else Value(**{_SCALARS[type(value)]: value})
-        for name, value in orjson.loads(scalars).items()
-    }
-    if others is not None:
-        values.update(Map.FromString(others).val)
-    return values
-
-
-def _microseconds(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+def _text(scalars: bytes, others: bytes | None) -> tuple[str, bytes | None]:
+    """Packed values; SQLite shows JSON to people when it is text."""
+    return scalars.decode(), others

@@ -26,6 +26,7 @@ from shadow_platform.adapters.lake.parquet import (
     Types,
     arrow_schema,
     explained,
+    has_rows_of,
     identifier,
     literal,
     new_database,
@@ -73,6 +74,8 @@ class _Staged:
 class EventBatch:
     """New partitions of one event kind; takes their places when the block ends, all or, if it raises, none.
 
+    A partition whose events are those that lie there already stays, with its file and the time of its modification.
+
     Args:
         folder: folder of the kind's partitions, ``dt=<day>/data.parquet`` each.
         types: columns and DuckDB types of an event.
@@ -102,7 +105,8 @@ class EventBatch:
 
     def open(self, day: date) -> None:
         """Begin the partition of a day; without rows it stays empty."""
-        beside = self._places.enter_context(replaced_by(self._folder / f"dt={day}" / "data.parquet"))
+        path = self._folder / f"dt={day}" / "data.parquet"
+        beside = self._places.enter_context(replaced_by(path, unless=has_rows_of(path, RAW_ROW)))
         self._staged[day] = _Staged(beside)
 
     def append(self, day: date, events: pd.DataFrame) -> None:

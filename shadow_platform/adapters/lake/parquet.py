@@ -4,11 +4,12 @@ Belongs here: connections, casting a frame to declared types, replacing a file, 
 here: which table or partition a file is. Upstream: contracts. Downstream: the other modules of the lake.
 """
 
+import hashlib
 import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -151,11 +152,13 @@ def write_frame(
     key: Sequence[str] = (),
     *,
     keep_others: bool = False,
+    keep_same: bool = False,
 ) -> int:
     """Replace one Parquet file by the frame, whole or not at all; returns the frame's number of rows.
 
     Args:
         keep_others: rows of the present file whose key is not in the frame stay.
+        keep_same: a file that holds the same rows stays as it is, with its time of modification.
 
     Raises:
         LakeError: a column is missing or undeclared, a value does not fit its type, or ``key`` is not unique.
@@ -174,7 +177,7 @@ def write_frame(
             same = " AND ".join(f"r.{identifier(name)} IS NOT DISTINCT FROM k.{identifier(name)}" for name in key)
             known = files_relation([path], types)
             fetch(con, f"INSERT INTO rows SELECT k.* FROM ({known}) k WHERE NOT EXISTS (FROM rows r WHERE {same})")
-        _replace(con, path, "rows")
+        _replace(con, path, "rows", has_rows_of(path) if keep_same else None)
     return len(df)
 
 
@@ -258,13 +261,34 @@ def written_or_explained(what: str) -> Iterator[None]:
         ) from error
 
 
+def rows_fingerprint(path: Path, without: str = "") -> str:
+    """Fingerprint of a file's columns and rows, in whatever order they are, but for one column.
+
+    It rests on DuckDB's own hash, so that it may differ between versions of DuckDB. Raises ``LakeError``.
+    """
+    with connection() as con, explained():
+        scan = f"read_parquet({literal(str(path))}, hive_partitioning = false)"
+        columns = [
+            (name, kind) for name, kind, *_ in con.execute(f"DESCRIBE FROM {scan}").fetchall() if name != without
+        ]
+        hashed = f"hash({', '.join(identifier(name) for name, _ in columns)})"
+        counts = con.execute(f"SELECT count(*), sum(h), bit_xor(h) FROM (SELECT {hashed} AS h FROM {scan})").fetchone()
+    return hashlib.sha256(repr((columns, counts)).encode()).hexdigest()
+
+
 @contextmanager
-def replaced_by(path: Path) -> Iterator[Path]:
-    """A sibling path to write to; it is flushed to the device and takes the place of ``path`` if the block succeeds."""
+def replaced_by(path: Path, unless: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """A sibling path to write to; it is flushed to the device and takes the place of ``path`` if the block succeeds.
+
+    Args:
+        unless: asked of the sibling when ``path`` exists: whether what lies there is the same and shall stay.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}")
     try:
         yield beside
+        if unless is not None and path.exists() and unless(beside):
+            return
         fsync(beside)
         os.replace(beside, path)
         fsync(path.parent)
@@ -272,9 +296,22 @@ def replaced_by(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def _replace(con: duckdb.DuckDBPyConnection, path: Path, table: str) -> None:
+def has_rows_of(path: Path, without: str = "") -> Callable[[Path], bool]:
+    """Whether a file holds the rows of the one at ``path``, but for one column; a corrupt file never does."""
+
+    def is_same(beside: Path) -> bool:
+        with suppress(LakeError):
+            return rows_fingerprint(beside, without) == rows_fingerprint(path, without)
+        return False
+
+    return is_same
+
+
+def _replace(
+    con: duckdb.DuckDBPyConnection, path: Path, table: str, unless: Callable[[Path], bool] | None = None
+) -> None:
     try:
-        with replaced_by(path) as beside:
+        with replaced_by(path, unless) as beside:
             con.execute(f"COPY {table} TO {literal(str(beside))} (FORMAT parquet, COMPRESSION zstd)")
     except (OSError, duckdb.Error) as error:
         raise LakeError(

@@ -5,7 +5,7 @@ day is due. Upstream: contracts, layout. Downstream: every asset, through ``Plat
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -55,16 +55,16 @@ class Lake:
         self.layout = layout
 
     def land_raw(self, uc: UseCase | str, kind: EventKind | str, day: date, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Write a raw event file unless one with rows lies there already; returns whether it was written.
-
-        Raises:
-            EventFileError: the rows are not JSON-ready, or the disk refuses.
-        """
+        """Whether a raw event file was written: one with rows that lies there stays; raises ``EventFileError``."""
         path = self.layout.raw_events(_name(uc), _name(kind), day)
         if path.exists() and path.stat().st_size > 0:
             return False
         raw.write_rows(path, rows)
         return True
+
+    def add_raw(self, uc: UseCase | str, kind: EventKind | str, day: date, lines: Iterable[bytes]) -> int | None:
+        """Add the lines that a raw event file lacks, as ``raw.add_lines``; how many, ``None``: it lacked none."""
+        return raw.add_lines(self.layout.raw_events(_name(uc), _name(kind), day), lines)
 
     def read_raw(self, uc: UseCase | str, kind: EventKind | str, day: date) -> Iterator[bytes]:
         """Content of a raw event file in blocks; raises ``EventFileError`` when it is missing or unreadable."""
@@ -104,7 +104,7 @@ class Lake:
         return write_frame(path, df, self._event_types(uc, kind), f"events {_name(uc)}/{name} of {day}")
 
     def write_features(self, uc: UseCase | str, view: FeatureView | str, day: date, df: pd.DataFrame) -> int:
-        """Replace the feature rows of one view whose ``event_at`` lies in a UTC day.
+        """Replace the feature rows of one view whose ``event_at`` lies in a UTC day, unless they are the same.
 
         Raises:
             LakeError: columns differ from the view's declaration, or ``(join key, event_at)`` is not unique.
@@ -113,7 +113,7 @@ class Lake:
         types = self._feature_types(uc, view)
         key = list(types)[:2] if types else []
         path = self.layout.features(_name(uc), name, day)
-        return write_frame(path, df, types, f"features {_name(uc)}/{name} of {day}", key)
+        return write_frame(path, df, types, f"features {_name(uc)}/{name} of {day}", key, keep_same=True)
 
     def event_days(self, uc: UseCase | str, kind: EventKind | str) -> list[date]:
         """Receipt days that have a partition, in order."""

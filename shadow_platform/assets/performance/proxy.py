@@ -16,7 +16,8 @@ NEAR_THRESHOLD = 0.05
 PROXIES = """
 WITH answers AS (
     SELECT requested_at, model_version, 'champion' AS role, probability, prediction, threshold,
-           features_imputed AS imputed, features_from_request + features_from_online + features_imputed AS features,
+           features_imputed AS imputed, features_from_request + features_from_online + features_imputed
+               + coalesce(features_derived, 0) AS features,
            NULL::BOOLEAN AS prediction_match
     FROM predictions
     WHERE use_case = $use_case AND requested_at >= $start AND requested_at < $end

@@ -118,6 +118,7 @@ def _point_in_time_frame(
         use_case.features,
         as_of,
         use_case.label.hidden_by is not None,
+        use_case.derivations,
     )
     counts = {"requests": len(requests), "imported_labels": labels.n_imported, "censored_labels": labels.n_censored}
     return frame, counts

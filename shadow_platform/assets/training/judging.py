@@ -163,6 +163,7 @@ def _features(use_case: UseCase, manifest: BundleManifest, fit: pd.DataFrame) ->
             kind=feature.kind,
             unit=feature.unit,
             view=feature.view,
+            derivation=feature.derivation,
             monotone=feature.monotone,
             null_rate=float(fit[feature.name].isna().mean()),
             imputed=column.imputed if isinstance(column, NumericInput) else None,

@@ -165,7 +165,7 @@ def _manifest(
             recipe.seed,
             recipe.as_of,
             data=recipe.frame,
-            code=platform.code(training.SOURCES, recipe.spec.build),
+            code=platform.code(training.SOURCES, recipe.spec.build, use_case.derivations),
             environment=platform.environment(trained.estimator),
         ),
         seed=recipe.seed,

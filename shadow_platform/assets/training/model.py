@@ -21,6 +21,7 @@ from shadow_platform.assets.training.accounting import (
 from shadow_platform.assets.training.asking import Asked, ModelConfig, Trigger, asked
 from shadow_platform.assets.training.frame import frame_in_force
 from shadow_platform.assets.training.making import Made, Recipe, make
+from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.ports import RegisteredVersion
 from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_METRICS, MODEL_VERSIONS
 from shadow_platform.contracts.use_case import Parameter, Role, UseCase
@@ -153,7 +154,17 @@ class _Training:
             run.fail()
             return None
         _, folder = made.write(self.platform, self.use_case, self.platform.bundles())
-        return self.platform.registry().register(self.use_case.name, folder, run.run_id, tags)
+        registered = self.platform.registry().register(self.use_case.name, folder, run.run_id, tags)
+        self._register_features(registered)
+        return registered
+
+    def _register_features(self, version: RegisteredVersion) -> None:
+        """Name the version's features in Feast. The model is not lost for want of that: nothing is answered by it."""
+        tags = {"model": version.model_name, "bundle": version.bundle_hash, "run_id": version.run_id}
+        try:
+            self.platform.feature_store(self.use_case).register_service(version.version, tags)
+        except FeatureStoreError as error:
+            self.log.warning("version %s, to be materialized again: %s", version.version, error)
 
     def _append_rows(self, account: Account) -> None:
         lake = self.platform.lake()

@@ -111,11 +111,16 @@ def summary(partitions: Sequence[PartitionSnapshot]) -> str:
 
 
 def column_lineage(use_case: UseCase) -> dg.TableColumnLineage:
-    """Which column of which view a feature column of the frame is."""
+    """Which column of which view a feature column of the frame is, or is derived from."""
+    inputs = {f.name: d.inputs for d in use_case.derivations for f in use_case.derived_features(d.name)}
+    views = {feature.name: feature.view for feature in use_case.features if feature.view is not None}
+    from_views = {
+        name: [source for source in inputs.get(name, (name,)) if source in views] for name in use_case.feature_names
+    }
     return dg.TableColumnLineage(
         {
-            feature.name: [dg.TableColumnDep(dg.AssetKey([use_case.name, feature.view]), feature.name)]
-            for feature in use_case.features
-            if feature.view is not None
+            name: [dg.TableColumnDep(dg.AssetKey([use_case.name, views[source]]), source) for source in sources]
+            for name, sources in from_views.items()
+            if sources
         }
     )

@@ -7,15 +7,19 @@ from shadow_platform.contracts.tables.schema import TableSchema, columns
 
 FEATURE_PARITY = TableSchema(
     "feature_parity",
-    "one row a request day and feature",
+    "one row a request day, feature and cause",
     "day_at",
-    ("use_case", "day_at", "feature"),
+    ("use_case", "day_at", "feature", "cause"),
     columns(
         ("day_at", "TIMESTAMPTZ", "start of the request day (UTC)"),
         ("feature", "VARCHAR", "feature compared"),
-        ("n", "BIGINT", "served values replayed offline"),
-        ("n_different", "BIGINT", "values that differ by more than 1e-6 relative"),
-        ("max_abs_diff", "DOUBLE", "largest absolute difference of numeric values"),
+        ("view", "VARCHAR", "feature view or derivation it comes from"),
+        ("cause", "VARCHAR", "same, or why the values differ: see docs/feature-parity.md"),
+        ("n", "BIGINT", "served values with this cause"),
+        ("n_compared", "BIGINT", "served values of the feature that were replayed; the causes' n sum to it"),
+        ("max_abs_diff", "DOUBLE", "largest absolute difference of numeric values; null where one is missing"),
+        ("example_request_id", "VARCHAR", "request in predictions that shows it; the first of the day"),
+        ("input_fingerprint", "VARCHAR", "fingerprint of the predictions and feature rows compared"),
     ),
 )
 DRIFT_METRICS = TableSchema(

@@ -31,6 +31,10 @@ PREDICTIONS = TableSchema(
         ("features_imputed", "INTEGER", "features that neither had"),
         ("feature_age_s", "DOUBLE", "age of the oldest online row used, seconds"),
         ("features", "JSON", "feature values as served, before imputation"),
+        ("features_derived", "INTEGER", "features computed from others"),
+        ("feature_times", "JSON", "view -> when the row that was read became true; empty before record version 5"),
+        ("overridden", "VARCHAR[]", "features of views that the request brought itself"),
+        ("entities", "JSON", "join keys of the feature store and their values"),
         ("context", "JSON", "fields that say which event the request is about, as sent; empty where it has none"),
     ),
 )

@@ -31,6 +31,7 @@ class Tally:
         incomplete: files whose rows do not add up.
         by_day: valid rows and violations.
         outrun: by kind, days that hold events again which an earlier day of this run holds.
+        received, misshapen: by kind and day, rows, and those that broke a rule; a repeated key breaks none here.
     """
 
     kinds: Sequence[str]
@@ -45,6 +46,8 @@ class Tally:
     by_day: dict[date, tuple[int, int]] = field(default_factory=dict)
     outrun: dict[str, tuple[date, ...]] = field(default_factory=dict)
     unsettled: Counter[str] = field(default_factory=Counter)
+    received: Counter[tuple[str, date]] = field(default_factory=Counter)
+    misshapen: Counter[tuple[str, date]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         for counts in (self.rows, self.valid, self.quarantined):
@@ -53,6 +56,8 @@ class Tally:
     def sorted(self, kind: str, file: str, day: date, part: SortedRows) -> None:
         """Count a part of a file."""
         self.rows[kind] += part.n_rows
+        self.received[kind, day] += part.n_rows
+        self.misshapen[kind, day] += part.n_quarantined
         self.passed[kind] += len(part.valid)
         self.unsettled[file] += part.n_rows - part.n_quarantined
         for name, n in zip(part.valid.columns, part.valid.isna().to_numpy().sum(axis=0), strict=True):

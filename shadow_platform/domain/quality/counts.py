@@ -5,7 +5,7 @@ too many. Upstream: feature values as served, or as the champion's reference hol
 
 Serving never uses a row of a feature view that is older than the view's TTL: its features are then all null, at once.
 So a view without a row is counted as such, and its features' nulls are counted only where it had one: one cause is
-told once.
+told once. Likewise a derived feature's nulls are counted only where all it is derived from had a value.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shadow_platform.contracts.use_case import Feature
+from shadow_platform.contracts.use_case import Derivation, Feature
 
 Mask = NDArray[np.bool_]
 _OWN_TYPES: dict[str, tuple[type, ...]] = {"numeric": (float, int), "categorical": (str,)}
@@ -29,7 +29,7 @@ class FeatureCounts:
     """Values of one feature.
 
     Attributes:
-        n: requests, without those that its view had no row for.
+        n: requests, without those that its view had no row for, or that lack a value it is derived from.
         n_null: those without a value.
         n_foreign: those whose value is not of the feature's kind; all, where no request names the feature.
         n_outside: those whose number lies outside the declared range.
@@ -80,19 +80,22 @@ class RequestCounts:
         )
 
 
-def count_frame(frame: pd.DataFrame, features: Sequence[Feature]) -> RequestCounts:
+def count_frame(
+    frame: pd.DataFrame, features: Sequence[Feature], derivations: Sequence[Derivation] = ()
+) -> RequestCounts:
     """Counts of requests with one column a feature; one that the frame lacks is foreign in every row."""
     read = {feature.name: _Column.read(frame, feature) for feature in features}
-    without: dict[str | None, Mask] = {}
+    without: dict[str, Mask] = {}
     for view in sorted({feature.view for feature in features if feature.view is not None}):
         own = [read[feature.name] for feature in features if feature.view == view]
         is_empty = np.logical_and.reduce([column.is_null | column.is_absent for column in own])
         without[view] = is_empty & np.logical_or.reduce([column.is_null for column in own])
-    nothing = np.zeros(len(frame), dtype=bool)
+    lacking = {d.name: np.logical_or.reduce([read[name].is_null for name in d.inputs]) for d in derivations}
+    excused, nobody = without | lacking, np.zeros(len(frame), dtype=bool)
     return RequestCounts(
         len(frame),
-        {feature.name: read[feature.name].counts(~without.get(feature.view, nothing)) for feature in features},
-        {str(view): int(mask.sum()) for view, mask in without.items()},
+        {f.name: read[f.name].counts(~excused.get(f.view or f.derivation or "", nobody)) for f in features},
+        {view: int(mask.sum()) for view, mask in without.items()},
     )
 
 

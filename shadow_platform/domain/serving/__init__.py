@@ -8,11 +8,10 @@ Upstream: bento (request bodies, online rows, probabilities). Downstream: bento,
 
 from shadow_platform.domain.serving.answers import ModelOutput, build_answer, build_record, risk_category
 from shadow_platform.domain.serving.requests import RequestContract, ServedFeatures, ValidRequest
-from shadow_platform.domain.serving.values import CONTROL, FLOAT32_MAX, MAX_TEXT, parse_as_of, parse_moment, rfc3339
+from shadow_platform.domain.serving.values import CONTROL, MAX_TEXT, parse_as_of, parse_moment, rfc3339
 
 __all__ = [
     "CONTROL",
-    "FLOAT32_MAX",
     "MAX_TEXT",
     "ModelOutput",
     "RequestContract",

@@ -5,6 +5,7 @@ it, so that nobody is told what is not logged.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from shadow_platform.contracts.records import PredictionRecord, Variant
@@ -102,4 +103,10 @@ def build_record(
         is_explored=is_explored,
         label_propensity=label_propensity,
         context=request.context,
+        feature_times={view: _microseconds(at) for view, at in served.times.items()},
+        overridden=served.overridden,
     )
+
+
+def _microseconds(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from shadow_platform.contracts.errors import RequestError
+from shadow_platform.contracts.features import FLOAT32_MAX
 from shadow_platform.contracts.ports import OnlineRow
 from shadow_platform.contracts.records import FeatureValue
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving.values import (
-    FLOAT32_MAX,
     FieldError,
     context_errors,
     feature_problem,
@@ -51,15 +51,21 @@ class ServedFeatures:
 
     Attributes:
         values: every feature of the use case; ``None`` where it will be imputed.
-        sources: number of features from ``request``, ``online`` and ``imputed``.
+        sources: number of features from ``request``, ``online``, ``imputed`` and, with derivations, ``derived``.
         age_s: age of the oldest online row used, seconds.
-        missing: number of imputed features by view (``request`` for those only a request brings).
+        missing: number of imputed features by view or derivation (``request`` for those only a request brings).
+        times: of every view whose row was read, even one without any value, when the row became true.
+        overridden: features of views that the request brought itself.
+        problems: why a derivation failed, by its name.
     """
 
     values: dict[str, FeatureValue]
     sources: dict[str, int]
     age_s: float | None
     missing: dict[str, int]
+    times: dict[str, datetime] = field(default_factory=dict)
+    overridden: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 class _Level:
@@ -79,13 +85,13 @@ class RequestContract:
     def __init__(self, use_case: UseCase) -> None:
         self.use_case = use_case
         self._join_keys = tuple(entity.join_key for entity in use_case.entities)
-        self._features = {feature.name: feature for feature in use_case.features}
+        self._features = {feature.name: feature for feature in use_case.features if feature.derivation is None}
         self._bounds = {
             feature.name: (
                 -FLOAT32_MAX if feature.low is None else feature.low,
                 FLOAT32_MAX if feature.high is None else feature.high,
             )
-            for feature in use_case.features
+            for feature in self._features.values()
             if feature.kind == "numeric" and feature.name not in self._join_keys
         }
         self._keys = frozenset((use_case.subject, *self._join_keys))
@@ -108,7 +114,9 @@ class RequestContract:
             )
         }
         self._ttl_s = {view.name: view.ttl.total_seconds() for view in use_case.views}
-        self._source_of = {feature.name: feature.view or "request" for feature in use_case.features}
+        self._source_of = {name: feature.view or "request" for name, feature in self._features.items()}
+        self._in_views = frozenset(name for name, feature in self._features.items() if feature.view is not None)
+        self._derivations = tuple((d, use_case.derived_features(d.name)) for d in use_case.derivations)
 
     def parse(self, body: object, as_of: datetime) -> ValidRequest:
         """The request asked at ``as_of``; raises ``RequestError`` with every error of every field at once."""
@@ -196,7 +204,7 @@ class RequestContract:
         return {e: entities[e] for e, names in self._names_by.items() if e in entities and not given >= names}
 
     def assemble(self, request: ValidRequest, online: Mapping[str, OnlineRow], as_of: datetime) -> ServedFeatures:
-        """Values by precedence: request, online row within its view's TTL, else imputed.
+        """Values by precedence: request, online row within its view's TTL, else imputed; then what derives from them.
 
         A row from after ``as_of`` counts as missing, so that replayed traffic sees nothing of its own future.
         """
@@ -215,10 +223,33 @@ class RequestContract:
             for name in [name for name, value in values.items() if value in _NO_VALUES or value != value]:
                 values[name], source = None, self._source_of[name]
                 missing[source] = missing.get(source, 0) + 1
+        times: dict[str, datetime] = {}
         for view, age in ages.items():
             names = self._names_in[view]
-            n_used = len(names) - len(names & request.features.keys()) - missing.get(view, 0)
-            if n_used:
+            n_read = len(names) - len(names & request.features.keys())
+            if n_read:
+                times[view] = online[view].event_at
+            if n_used := n_read - missing.get(view, 0):
                 n_online, age_s = n_online + n_used, max(age, age_s or 0.0)
         sources = {"request": n_request, "online": n_online, "imputed": len(values) - n_request - n_online}
-        return ServedFeatures(values, sources, age_s, missing)
+        overridden = [name for name in request.features if name in self._in_views]
+        problems = self._derive(values, sources, missing) if self._derivations else {}
+        return ServedFeatures(values, sources, age_s, missing, times, overridden, problems)
+
+    def _derive(
+        self, values: dict[str, FeatureValue], sources: dict[str, int], missing: dict[str, int]
+    ) -> dict[str, str]:
+        """Add the derived features to the values and to both counts; why a derivation failed, by its name."""
+        problems, n_derived = {}, 0
+        for derivation, features in self._derivations:
+            derived, problem = derivation.derive(features, values)
+            values.update(derived)
+            n_missing = sum(value is None for value in derived.values())
+            n_derived += len(derived) - n_missing
+            if n_missing:
+                missing[derivation.name] = n_missing
+                sources["imputed"] += n_missing
+            if problem is not None:
+                problems[derivation.name] = problem
+        sources["derived"] = n_derived
+        return problems

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shadow_platform.contracts.errors import RequestError
+from shadow_platform.contracts.features import FLOAT32_MAX
 from shadow_platform.contracts.use_case import ContextField, Feature
 
 MAX_TEXT = 256
 """Longest key or category accepted, characters."""
-FLOAT32_MAX = 3.4028234663852886e38
-"""Models compute in float32; a larger number would become infinite."""
 
 CLOCK_SKEW = timedelta(seconds=5)
 """How far a caller's clock may be ahead of ours before the time of its event counts as the future."""

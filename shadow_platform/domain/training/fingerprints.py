@@ -63,7 +63,7 @@ def bundle_fingerprints(
         parameters: hyperparameters the model was fitted with, chosen ones included.
         as_of: end of the policy's window; two of them may have one frame, and still split it otherwise.
         data: fingerprint of the frame.
-        code: digests of ``SOURCES``, and the description of the family's builder.
+        code: digests of ``SOURCES``, and the descriptions of the family's builder and of the derivations.
         environment: versions of Python and of the packages that make a model.
     """
     declared = {

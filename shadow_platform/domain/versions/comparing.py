@@ -165,7 +165,9 @@ def _inputs(details: VersionDetails) -> dict[str, dict[str, Scalar]]:
     facts = {column.name: _learned(column) for column in details.manifest.inputs}
     for feature in details.card.features if details.card else ():
         if feature.name in facts:
-            facts[feature.name].update(view=feature.view, unit=feature.unit, monotone=feature.monotone)
+            facts[feature.name].update(
+                view=feature.view or feature.derivation, unit=feature.unit, monotone=feature.monotone
+            )
     return facts
 
 

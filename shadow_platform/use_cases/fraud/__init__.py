@@ -22,7 +22,7 @@ from shadow_platform.contracts.use_case import (
     UseCase,
 )
 from shadow_platform.use_cases.fraud.events import EVENTS
-from shadow_platform.use_cases.fraud.features import ENTITIES, FEATURES, VIEWS, sql
+from shadow_platform.use_cases.fraud.features import DERIVATIONS, ENTITIES, FEATURES, VIEWS, sql
 from shadow_platform.use_cases.fraud.models import MODELS
 
 HORIZON = timedelta(days=45)
@@ -77,6 +77,7 @@ USE_CASE = UseCase(
     entities=ENTITIES,
     views=VIEWS,
     features=FEATURES,
+    derivations=DERIVATIONS,
     requests_sql=sql("requests"),
     envelope=Envelope(
         "event",

@@ -5,7 +5,7 @@ Upstream: simulator, or the stream of a payment gateway. Downstream: the event t
 reads.
 """
 
-from shadow_platform.contracts.use_case import EventKind
+from shadow_platform.contracts.use_case import EventKind, Topic
 from shadow_platform.use_case_kit.schemas import event_schema, measured, text
 
 ULID = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
@@ -27,6 +27,7 @@ TRANSACTIONS = EventKind(
             "merchant_category": text(WORD, "what the merchant sells"),
         }
     ),
+    topic=Topic("transactions", key="user_id"),
 )
 CHARGEBACKS = EventKind(
     name="chargebacks",

@@ -3,15 +3,16 @@
 Belongs here: declarations. Does not belong here: computing them (the features stage runs the SQL). Upstream: events.
 Downstream: the UseCase value, and through it Feast, training, serving and drift.
 
-Rows of ``user_velocity`` are stamped at the end of a 5-minute interval and use what had been received before, so that
-a payment reads facts up to 5 minutes old and never itself. A row is also made when a payment leaves a window: without
-it a count of the last hour would stand until the user pays again.
+Rows of ``user_velocity`` are stamped a microsecond after a payment was received and use what had been received before
+the stamp, so that a payment reads everything up to itself and never itself. A row is also made when a payment leaves a
+window: without it a count of the last hour would stand until the user pays again.
 """
 
 from datetime import timedelta
 from importlib.resources import files
 
-from shadow_platform.contracts.use_case import Entity, Feature, FeatureView
+from shadow_platform.contracts.use_case import Derivation, Entity, Feature, FeatureView, Streaming
+from shadow_platform.use_cases.fraud.derivations import amount_against_habit, place_against_habit
 from shadow_platform.use_cases.fraud.events import HIGHEST_AMOUNT_USD
 
 
@@ -27,10 +28,10 @@ VIEWS = (
         name="user_velocity",
         entity="user_id",
         ttl=timedelta(days=30),
-        lookback=timedelta(hours=361),
+        lookback=timedelta(hours=337),
         sql=sql("user_velocity"),
         description="How often, how much, from where and on what a user paid in the last hour, day and week",
-        refresh=timedelta(minutes=5),
+        streaming=Streaming(leaves_after=(timedelta(hours=1), timedelta(hours=24), timedelta(days=7))),
     ),
     FeatureView(
         name="user_habits",
@@ -106,4 +107,41 @@ HABIT_FEATURES = (
     Feature("usual_device_30d", "Device paid on most, 30 days", "categorical", view="user_habits", example="android"),
 )
 
-FEATURES = REQUEST_FEATURES + VELOCITY_FEATURES + HABIT_FEATURES
+DERIVATIONS = (
+    Derivation(
+        "amount_against_habit",
+        "The amount beside the user's own mean and deviation",
+        inputs=("transaction_amount", "amount_mean_30d_usd", "amount_std_30d_usd"),
+        compute=amount_against_habit,
+    ),
+    Derivation(
+        "place_against_habit",
+        "Country and device beside the user's usual ones",
+        inputs=("country", "device", "usual_country_30d", "usual_device_30d"),
+        compute=place_against_habit,
+    ),
+)
+
+DERIVED_FEATURES = (
+    Feature(
+        "amount_to_mean_ratio_30d",
+        "Amount over the user's mean of 30 days",
+        unit="multiple",
+        derivation="amount_against_habit",
+        low=0,
+    ),
+    Feature(
+        "amount_z_30d",
+        "Amount less the user's mean of 30 days",
+        unit="standard deviations",
+        derivation="amount_against_habit",
+    ),
+    Feature(
+        "is_usual_country", "yes where the country is the usual one", "categorical", derivation="place_against_habit"
+    ),
+    Feature(
+        "is_usual_device", "yes where the device is the usual one", "categorical", derivation="place_against_habit"
+    ),
+)
+
+FEATURES = REQUEST_FEATURES + VELOCITY_FEATURES + HABIT_FEATURES + DERIVED_FEATURES

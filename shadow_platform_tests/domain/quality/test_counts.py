@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shadow_platform.contracts.use_case import Feature
 from shadow_platform.domain.quality import RequestCounts, count_frame
+from shadow_platform_tests.deriving import USE_CASE as DERIVING
 
 FEATURES = (
     Feature("amount", "What is paid", low=0, high=100),
@@ -95,3 +96,21 @@ def test_a_level_that_only_the_type_of_a_column_knows_is_not_known() -> None:
     typed = pd.DataFrame({"país": pd.Categorical(["ES", "ES"], categories=["ES", "FR"])})
 
     assert dict(count_frame(typed, FEATURES).features["país"].levels) == {"ES": 2}
+
+
+def test_a_derived_feature_is_missing_only_where_all_it_is_derived_from_was_there() -> None:
+    columns = {
+        "cart_value": [4.0, 4.0, 4.0, 4.0],
+        "channel": ["mail", "mail", None, "mail"],
+        "visits_7d": [2.0, 0.0, 2.0, None],
+        "purchases_7d": [0.0, 0.0, 0.0, None],
+        "cart_per_visit": [2.0, None, None, None],
+        "habit": ["rarely mail", "rarely mail", None, None],
+    }
+
+    counts = count_frame(pd.DataFrame(columns, dtype=object), DERIVING.features, DERIVING.derivations)
+
+    assert (counts.features["cart_per_visit"].n, counts.features["cart_per_visit"].n_null) == (2, 1)
+    assert (counts.features["habit"].n, counts.features["habit"].n_null) == (2, 0)
+    assert (counts.features["channel"].n, counts.features["channel"].n_null) == (4, 1)
+    assert counts.without_row == {"visitor_history": 1}

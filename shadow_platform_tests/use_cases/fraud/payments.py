@@ -17,7 +17,7 @@ FRAUD = load_use_case("fraud")
 MIDNIGHT = pd.Timestamp("2024-03-05", tz="UTC")
 NOON = MIDNIGHT + pd.Timedelta(hours=12)
 INSTANT = pd.Timedelta(microseconds=1)
-MINUTE, HOUR, DAY = pd.Timedelta(minutes=1), pd.Timedelta(hours=1), pd.Timedelta(days=1)
+HOUR, DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
 WEEK = 7 * DAY
 USER = "user-00042"
 DRIFT_START = date(2024, 6, 1)

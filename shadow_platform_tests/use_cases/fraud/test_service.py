@@ -81,7 +81,7 @@ def test_the_answer_has_the_published_fields() -> None:
         "action": "allow",
         "model_version": "3",
         "timestamp": AT,
-        "feature_sources": {"request": 3, "online": 0, "imputed": 19},
+        "feature_sources": {"request": 3, "online": 0, "imputed": 23, "derived": 0},
     }
 
 

@@ -14,7 +14,6 @@ from shadow_platform_tests.use_cases.fraud.payments import (
     HOUR,
     INSTANT,
     MIDNIGHT,
-    MINUTE,
     NOON,
     USER,
     WEEK,
@@ -25,7 +24,6 @@ from shadow_platform_tests.use_cases.fraud.payments import (
     tables,
 )
 
-STEP = 5 * MINUTE
 WINDOWS = {"1h": HOUR, "24h": DAY, "7d": WEEK}
 HORIZON = pd.Timedelta(FRAUD.label.horizon)
 VELOCITY = [feature.name for feature in FRAUD.view_features("user_velocity")]
@@ -33,10 +31,10 @@ VELOCITY = [feature.name for feature in FRAUD.view_features("user_velocity")]
 
 @st.composite
 def _payments(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Payments of two users over nine days, many on the borders of intervals and windows."""
-    borders = st.sampled_from([0, 300, 3_600, 3_900, 86_400, 86_700, 604_800])
+    """Payments of two users over nine days, many on the borders of windows, some at one instant."""
+    borders = st.sampled_from([0, 3_600, 86_400, 90_000, 604_800])
     seconds = st.one_of(borders, st.integers(0, 777_600), st.integers(0, 900))
-    moments = draw(st.lists(st.tuples(seconds, st.sampled_from([0, 1, -1])), min_size=1, max_size=14, unique=True))
+    moments = draw(st.lists(st.tuples(seconds, st.sampled_from([0, 1, -1])), min_size=1, max_size=14))
     return [
         payment(
             MIDNIGHT + pd.Timedelta(seconds=at) + offset * INSTANT,
@@ -74,7 +72,7 @@ def test_velocity_is_what_was_received_in_each_window_before_the_stamp(events: l
     start, end = MIDNIGHT - DAY, MIDNIGHT + 9 * DAY
     rows = rows_of("user_velocity", tables(events), start, end)
     changed = {
-        (row["user_id"], row["received_at"].floor("5min") + STEP + passed)
+        (row["user_id"], row["received_at"] + passed + INSTANT)
         for row in events
         for passed in (0 * DAY, HOUR, DAY, WEEK)
     }
@@ -84,18 +82,18 @@ def test_velocity_is_what_was_received_in_each_window_before_the_stamp(events: l
         assert rows.loc[(user, stamp), VELOCITY].to_dict() == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_payment_is_in_the_row_of_its_interval_and_never_in_one_that_its_own_request_reads() -> None:
-    for received_at, stamp in ((NOON - INSTANT, NOON), (NOON, NOON + STEP)):
-        events = tables([payment(received_at)])
-        rows = rows_of("user_velocity", events, NOON - DAY, NOON + STEP)
-        assert list(rows.index) == [(USER, stamp)]
-        assert stamp > received_at
+def test_a_payment_is_in_the_row_stamped_after_it_and_never_in_one_that_its_own_request_reads() -> None:
+    at_once = NOON + INSTANT
+    events = tables([payment(NOON), payment(at_once, 1)])
+    rows = rows_of("user_velocity", events, NOON - DAY, at_once + INSTANT)
+    assert list(rows.index) == [(USER, at_once), (USER, at_once + INSTANT)]
+    assert list(rows["payments_1h"]) == [1, 2]
 
 
 @pytest.mark.parametrize(("name", "window"), WINDOWS.items())
 def test_a_payment_leaves_a_window_with_a_row_of_its_own(name: str, window: pd.Timedelta) -> None:
     events = tables([payment(NOON)])
-    last, gone = NOON + window, NOON + STEP + window
+    last, gone = NOON + window, NOON + window + INSTANT
     assert row_at("user_velocity", events, last) is None
     row = row_at("user_velocity", events, gone)
     assert row is not None
@@ -106,16 +104,24 @@ def test_a_payment_leaves_a_window_with_a_row_of_its_own(name: str, window: pd.T
     assert row[f"payments_{name}"] == 2
 
 
+def test_payments_and_leavings_at_one_instant_make_one_row() -> None:
+    events = tables([payment(NOON), payment(NOON + HOUR, 1, country="GB"), payment(NOON + HOUR, 2, country="DE")])
+    rows = rows_of("user_velocity", events, NOON + INSTANT, NOON + HOUR + INSTANT)
+    assert list(rows.index) == [(USER, NOON + HOUR + INSTANT)]
+    row = rows.iloc[0]
+    assert (row["payments_1h"], row["payments_24h"], row["countries_1h"]) == (2, 3, 2)
+    assert row["seconds_between_payments"] == 0
+
+
 def test_a_payment_that_comes_late_counts_from_its_receipt() -> None:
-    late = payment(NOON - MINUTE, event_at=NOON - 6 * HOUR)
-    assert row_at("user_velocity", tables([late]), NOON - 6 * HOUR + STEP) is None
-    row = row_at("user_velocity", tables([late]), NOON)
-    assert row is not None
-    assert row["payments_1h"] == 1
+    late = payment(NOON, event_at=NOON - 6 * HOUR)
+    rows = rows_of("user_velocity", tables([late]), NOON - DAY, NOON + INSTANT)
+    assert list(rows.index) == [(USER, NOON + INSTANT)]
+    assert rows["payments_1h"].iloc[0] == 1
 
 
 def test_a_payment_of_unknown_country_counts_as_a_payment_in_none() -> None:
-    row = row_at("user_velocity", tables([payment(NOON - MINUTE, country=None)]), NOON)
+    row = row_at("user_velocity", tables([payment(NOON, country=None)]), NOON + INSTANT)
     assert row is not None
     assert (row["payments_24h"], row["countries_24h"], row["devices_24h"]) == (1, 0, 1)
 

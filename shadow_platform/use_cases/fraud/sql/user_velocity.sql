@@ -1,33 +1,31 @@
--- One row a user and 5-minute interval in which a payment came in, or left the last hour, day or week; stamped at the
--- interval's end. A payment received at the very end belongs to the next interval: a request must not read its own.
--- Sums are of whole cents, so that they are exact in any order.
-WITH seen AS (
+-- One row a user and instant at which a payment came in, or left the last hour, day or week; stamped a microsecond later.
+-- A window ends before the stamp, so that a request, which is asked when its payment is received, never reads its own.
+-- Times are whole microseconds and sums whole cents, so that they are exact in any order.
+WITH payments AS (
     SELECT
         user_id,
-        epoch_us(received_at) // 300000000 + 1 AS stamp_no,
-        received_at,
+        epoch_us(received_at) AS at_us,
+        row_number() OVER earlier AS nth,
+        least(coalesce(at_us - lag(at_us) OVER earlier, 604800000000), 604800000000) / 1e6 AS gap_s,
         round(transaction_amount * 100)::BIGINT AS cents,
         country,
-        device,
-        least(epoch(received_at - lag(received_at) OVER payments), 604800) AS gap_s
+        device
     FROM transactions
-    WHERE received_at >= $start - INTERVAL 361 HOUR
+    WHERE received_at >= $start - INTERVAL 337 HOUR
       AND received_at < $end
-    WINDOW payments AS (PARTITION BY user_id ORDER BY received_at, event_id)
+    WINDOW earlier AS (PARTITION BY user_id ORDER BY received_at, event_id)
 ),
 changes AS (
-    SELECT user_id, stamp_no, received_at, cents, country, device, coalesce(gap_s, 604800) AS gap_s
-    FROM seen
-    WHERE received_at >= $start - INTERVAL 169 HOUR
+    FROM payments
     UNION ALL
-    SELECT user_id, stamp_no + passed, NULL, NULL, NULL, NULL, NULL
-    FROM seen, (VALUES (12), (288), (2016)) AS windows (passed)
-    WHERE received_at >= $start - INTERVAL 169 HOUR
+    SELECT user_id, at_us + stay_us, NULL, NULL, NULL, NULL, NULL
+    FROM payments, (VALUES (3600000000), (86400000000), (604800000000)) AS windows (stay_us)
+    WHERE at_us + stay_us >= epoch_us($start) AND at_us + stay_us < epoch_us($end)
 ),
 rolling AS (
     SELECT DISTINCT
         user_id,
-        to_timestamp(stamp_no * 300) AS event_at,
+        make_timestamptz(at_us + 1) AS event_at,
         (count(cents) OVER last_1h)::DOUBLE AS payments_1h,
         (count(cents) OVER last_24h)::DOUBLE AS payments_24h,
         (count(cents) OVER last_7d)::DOUBLE AS payments_7d,
@@ -41,12 +39,12 @@ rolling AS (
         (count(DISTINCT device) OVER last_1h)::DOUBLE AS devices_1h,
         (count(DISTINCT device) OVER last_24h)::DOUBLE AS devices_24h,
         (count(DISTINCT device) OVER last_7d)::DOUBLE AS devices_7d,
-        coalesce(arg_max(gap_s, received_at) OVER last_7d, 604800) AS seconds_between_payments
+        coalesce(arg_max(gap_s, nth) OVER last_7d, 604800) AS seconds_between_payments
     FROM changes
     WINDOW
-        last_1h AS (PARTITION BY user_id ORDER BY stamp_no RANGE BETWEEN 11 PRECEDING AND CURRENT ROW),
-        last_24h AS (PARTITION BY user_id ORDER BY stamp_no RANGE BETWEEN 287 PRECEDING AND CURRENT ROW),
-        last_7d AS (PARTITION BY user_id ORDER BY stamp_no RANGE BETWEEN 2015 PRECEDING AND CURRENT ROW)
+        last_1h AS (PARTITION BY user_id ORDER BY at_us RANGE BETWEEN 3599999999 PRECEDING AND CURRENT ROW),
+        last_24h AS (PARTITION BY user_id ORDER BY at_us RANGE BETWEEN 86399999999 PRECEDING AND CURRENT ROW),
+        last_7d AS (PARTITION BY user_id ORDER BY at_us RANGE BETWEEN 604799999999 PRECEDING AND CURRENT ROW)
 )
 SELECT user_id, event_at, event_at AS created_at, * EXCLUDE (user_id, event_at)
 FROM rolling

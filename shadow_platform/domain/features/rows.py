@@ -1,8 +1,7 @@
-"""Features stage: what must hold of feature rows, and the wide frame they make with the requests.
+"""What must hold of the rows of a view, and their arrangement by day.
 
-Belongs here: assertions over rows and their arrangement. Does not belong here: computing features (the use case's SQL)
-and looking them up at a time (the feature store). Upstream: rows of a view's SQL. Downstream: assets of features and
-training.
+Belongs here: assertions over rows. Does not belong here: comparing a day with days before it (``history``). Upstream:
+rows of a view's SQL. Downstream: the assets of views.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,8 @@ def violations(
 ) -> list[str]:
     """What is wrong with the rows of one view, in words; empty if nothing is.
 
-    A value outside the declared range is wrong: a request that brought it would be refused.
+    A value outside the declared range is wrong: a request that brought it would be refused. So is a text where a number
+    is declared, which a column that was retyped upstream gives.
 
     Args:
         rows: ``join_key, event_at, created_at`` and the features.
@@ -43,6 +43,7 @@ def violations(
     for feature in features:
         if feature.kind == "numeric":
             values = pd.to_numeric(rows[feature.name], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+            _report(found, int((np.isnan(values) & rows[feature.name].notna()).sum()), f"{feature.name} is no number")
             _report(found, int(np.isinf(values).sum()), f"{feature.name} is infinite")
             for limit, is_beyond, word in ((feature.low, np.less, "below"), (feature.high, np.greater, "above")):
                 if limit is not None:

@@ -1,0 +1,1 @@
+"""The point-in-time join: what every offline store must answer, and what is our own store's alone."""

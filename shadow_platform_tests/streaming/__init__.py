@@ -1,0 +1,1 @@
+"""Tests of the consumer process: what a topic brings, onto disk and into the online store."""
