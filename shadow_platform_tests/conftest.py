@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import prometheus_client
 import pytest
 
 from shadow_platform.contracts.layout import Layout
@@ -19,7 +20,18 @@ from shadow_platform_tests.processes import Started
 
 pytest_plugins = ["shadow_platform_tests.feature_servers"]
 REPOSITORY = Path(__file__).parents[1]
+IN_MEMORY = "MutexValue"
 StartProcess = Callable[..., Started]
+
+
+def pytest_configure() -> None:
+    """Counters of the test process live in memory: files would be shared by every registry of the process.
+
+    ``prometheus_client`` decides at its first import, by a variable that Feast and BentoML set as soon as they are imported.
+    """
+    values = prometheus_client.values.ValueClass
+    if values.__name__ != IN_MEMORY:
+        raise pytest.UsageError(f"prometheus_client keeps values as {values.__name__}; unset PROMETHEUS_MULTIPROC_DIR")
 
 
 def pytest_report_header() -> list[str]:
