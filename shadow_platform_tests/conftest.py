@@ -27,7 +27,7 @@ StartProcess = Callable[..., Started]
 def pytest_configure() -> None:
     """Counters of the test process live in memory: files would be shared by every registry of the process.
 
-    ``prometheus_client`` decides at its first import, by a variable that Feast and BentoML set as soon as they are imported.
+    ``prometheus_client`` decides at its first import, by a variable that Feast and BentoML set when they are imported.
     """
     values = prometheus_client.values.ValueClass
     if values.__name__ != IN_MEMORY:
