@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.estimation import Estimate, hajek, horvitz_thompson
+from shadow_platform.domain.gates.clusters import Clusters
 from shadow_platform.domain.gates.sequence import confidence_sequence, log_loss
 from shadow_platform.use_cases import load_use_case
 
@@ -173,7 +174,7 @@ def print_promotions(rng: np.random.Generator) -> None:
 
 def looks(gains: Array, day: NDArray[np.int64]) -> Flags:
     """Whether the gate's bound promotes at each day's end."""
-    above = confidence_sequence(gains, np.unique(day, return_inverse=True)[1]).lower > 0
+    above = confidence_sequence(gains, Clusters(np.unique(day, return_inverse=True)[1])).lower > 0
     above[: MIN_CLUSTERS - 1] = False
     return np.asarray(above)
 

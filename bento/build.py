@@ -1,8 +1,8 @@
 """Builds a Bento: the modules a service needs, the exact bundles of a deployment, its manifest and its HTTP schema.
 
-Belongs here: staging, building, checking and publishing. Does not belong here: which modules and requirements are
-needed (``bento.contents``), reading a package (``bento.package``). Upstream: promotion (manifest), bundles.
-Downstream: ``bentoml serve``, ``bentoml containerize``.
+Belongs here: staging, building and publishing. Does not belong here: which modules and requirements are needed
+(``bento.contents``), reading a package (``bento.package``), checking one (``bento.verify``). Upstream: promotion
+(manifest), bundles. Downstream: ``bentoml serve``, ``bentoml containerize``.
 
 A Bento is built and checked in a folder of its own and then renamed into the store: one that is there is whole. Its tag
 names what it holds (``content_hash``), so that the same deployment and code give the same tag, whenever and wherever.
@@ -10,13 +10,10 @@ names what it holds (``content_hash``), so that the same deployment and code giv
 
 import argparse
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from importlib.metadata import entry_points
 from itertools import chain
 from pathlib import Path
@@ -25,6 +22,7 @@ from filelock import FileLock
 
 from bento.contents import NAMED_IN_CONFIGURATION, OURS, PROCESSES, pinned_requirements, reached_modules
 from bento.package import PACKAGE, SCHEMA_FILE, USE_CASE_FILE, content_hash, copy_bundle, models_of, tree_hash
+from bento.verify import run, verify_bento
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.contracts.deployment import DeploymentManifest
 from shadow_platform.contracts.errors import BundleError, RegistryError, ShadowPlatformError
@@ -32,13 +30,14 @@ from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings, load_settings
 from shadow_platform.use_cases import ENTRY_POINT_GROUP, load_use_case
 
-TIMEOUT_S = 300.0
 BUILDING = ".building-"
 DATA_FILES = ("feature_repo/feature_store.yaml", "feature_repo/feature_store.scale.yaml")
 
 
 def build_bento(layout: Layout, manifest: DeploymentManifest, use_case: str | None = None) -> str:
     """Tag ``<use case>:g<generation>-<content hash>`` of the Bento in ``Layout.bentos``, built unless it is there.
+
+    ``latest`` of the store becomes that Bento if its deployment is in force; one to come is not served yet.
 
     Args:
         use_case: name or ``package.module:ATTR`` the service is started with; default: the manifest's.
@@ -61,23 +60,9 @@ def build_bento(layout: Layout, manifest: DeploymentManifest, use_case: str | No
             folder = store / name / version
             if not (folder.is_dir() and content_hash(folder) == digest):
                 _build(Path(staged), folder, digest)
-            (folder.parent / "latest").write_text(version, encoding="utf-8")
+            if read_manifest(layout.manifest(manifest.use_case)) == manifest:
+                (folder.parent / "latest").write_text(version, encoding="utf-8")
     return f"{name}:{version}"
-
-
-def verify_bento(folder: Path, digest: str) -> None:
-    """Check a built Bento in a fresh process with an empty folder around it; raises ``BundleError`` with its reason.
-
-    See ``bento.package.check``: its code is all there, its bundles pass their self-tests, its routes can be built.
-    """
-    with tempfile.TemporaryDirectory(prefix="bento-") as empty:
-        command = [sys.executable, "-m", "bento.package"]
-        done = _run(command, {"PYTHONPATH": str(folder / "src"), "SHADOW_HOME": empty}, Path(empty))
-    if done.returncode:
-        raise BundleError(f"Bento {folder.name} fails its check: {(done.stderr or done.stdout)[-2000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])["content_hash"]
-    if found != digest:
-        raise BundleError(f"Bento {folder.name} holds {found}, expected {digest}; build it again")
 
 
 def stage(folder: Path, layout: Layout, manifest: DeploymentManifest, use_case: str) -> None:
@@ -147,7 +132,7 @@ def _build(staged: Path, folder: Path, digest: str) -> None:
     command = [sys.executable, "-m", "bentoml", "build", str(staged), "--name", name, "--version", version]
     with tempfile.TemporaryDirectory(dir=folder.parents[2], prefix=BUILDING) as home:
         environment = {"PYTHONPATH": str(staged), "BENTOML_HOME": home}
-        done = _run([*command, "--label", f"content_hash={digest}"], environment, staged)
+        done = run([*command, "--label", f"content_hash={digest}"], environment, staged)
         if done.returncode:
             raise BundleError(f"Bento {name}:{version} could not be built: {(done.stderr or done.stdout)[-2000:]}")
         built = Path(home, "bentos", name, version)
@@ -157,34 +142,17 @@ def _build(staged: Path, folder: Path, digest: str) -> None:
         built.rename(folder)
 
 
-def _run(command: list[str], environment: Mapping[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run without the settings of this process: what is built depends on what is staged alone."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    own = {"BENTOML_DO_NOT_TRACK": "True", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    try:
-        return subprocess.run(
-            command,
-            env={**inherited, **own, **environment},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BundleError(f"{' '.join(command[1:4])} did not end within {TIMEOUT_S:.0f} s; try again") from error
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Build the Bento of the deployment in force and print its tag."""
+    """Build the Bento of a deployment, in force or to come, and print its tag."""
     parser = argparse.ArgumentParser(prog="python -m bento.build", description=__doc__.splitlines()[0])
     parser.add_argument("--use-case", help="default: SHADOW_USE_CASE")
+    parser.add_argument("--manifest", type=Path, help="file with the deployment to hold; default: the one in force")
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
         address = options.use_case or settings.shadow_use_case
         name = load_use_case(address).name
-        manifest = read_manifest(settings.layout.manifest(name))
+        manifest = read_manifest(options.manifest or settings.layout.manifest(name))
         if manifest is None:
             raise RegistryError(f"use case {name} serves no model yet; deploy a champion first")
         print(build_bento(settings.layout, manifest, address))

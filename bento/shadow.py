@@ -1,9 +1,10 @@
 """The shadow worker: keeps one lane a challenger, as the deployment manifest says, beside the callers' path.
 
-Run as ``python -m bento.shadow``; with ``--replay VERSION`` it scores a past period instead and ends. Belongs here:
-following the manifest. Does not belong here: what a comparison is (``domain.shadow``), following the log
-(``bento.shadowing.lane``), scoring (``bento.shadowing.scoring``), summaries. Upstream: manifest. Downstream: lanes, one
-process each for the challenger's model.
+Run as ``python -m bento.shadow``; with ``--replay VERSION`` it scores a past period instead and ends, with ``--a-a
+VERSION`` it asks a model its own newest answers again and prints both. Belongs here: following the manifest. Does not
+belong here: what a comparison is (``domain.shadow``), following the log (``bento.shadowing.lane``), scoring
+(``bento.shadowing.scoring``), summaries. Upstream: manifest. Downstream: lanes, one process each for the challenger's
+model.
 
 A challenger that hangs, leaks or crashes takes its own process with it and no more: never another challenger, and never
 a caller, since the worker runs at lower priority and touches nothing that an answer waits for.
@@ -24,6 +25,7 @@ import orjson
 from bento.answering.models import ManifestFile
 from bento.orphan import is_orphan
 from bento.package import seed_from_package, with_packaged_use_case
+from bento.shadowing.a_a import shadow_itself
 from bento.shadowing.lane import Lane
 from bento.shadowing.lane_progress import left_behind
 from bento.shadowing.replay import ReplayProgress, replay
@@ -132,26 +134,39 @@ def lower_priority(niceness: int) -> None:
             LOGGER.debug("this system has no autogroups")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the worker, or one replay; returns the exit code."""
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bento.shadow", description=__doc__.splitlines()[0])
-    parser.add_argument("--replay", metavar="VERSION", help="score a past period with this version, and end")
-    parser.add_argument("--bundle", metavar="HASH", help="bundle of the version, when it is not deployed")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--replay", metavar="VERSION", help="score a past period with this version, and end")
+    instead.add_argument("--a-a", metavar="VERSION", help="ask this version its newest answers again, and end")
+    parser.add_argument("--requests", metavar="N", type=int, default=1000, help="answers that an A/A run asks again")
+    parser.add_argument("--bundle", metavar="HASH", help="bundle of the version; a replay takes the deployed one")
     parser.add_argument("--since", type=datetime.fromisoformat, help="first request time of the replay")
     parser.add_argument("--until", type=datetime.fromisoformat, help="end of the replay (exclusive)")
     parser.add_argument("--progress", action="store_true", help="say on stderr how far it is, one JSON object a line")
     options = parser.parse_args(arguments)
+    if options.a_a and not options.bundle:
+        parser.error("--a-a needs --bundle")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the worker, one replay or one A/A run; returns the exit code."""
+    options = _options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = with_packaged_use_case(load_settings())
         seed_from_package(settings.layout)
         logging.getLogger().setLevel(settings.log_level)
         use_case = load_use_case(settings.shadow_use_case).name
-        lower_priority(REPLAY_NICENESS if options.replay else NICENESS)
+        lower_priority(REPLAY_NICENESS if options.replay or options.a_a else NICENESS)
         if options.replay:
             print(_replay(settings, use_case, options))
-            return 0
-        _work(settings, use_case)
+        elif options.a_a:
+            run = shadow_itself(settings.layout, use_case, options.a_a, options.bundle, options.requests)
+            print(run.model_dump_json())
+        else:
+            _work(settings, use_case)
     except ShadowPlatformError as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
+from shadow_platform.assets.a_a import build_a_a_assets
 from shadow_platform.assets.comparison import build_comparison_assets
 from shadow_platform.assets.drift import build_drift_assets
 from shadow_platform.assets.events import build_event_assets
@@ -43,6 +44,7 @@ STAGES: dict[str, Callable[[UseCase], Iterable[dg.AssetsDefinition]]] = {
     "quality": build_quality_assets,
     "parity": build_parity_assets,
     "drift": build_drift_assets,
+    "a_a": build_a_a_assets,
     "gates": build_gate_assets,
     "promotion": build_promotion_assets,
     "warehouse": build_warehouse_assets,

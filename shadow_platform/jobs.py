@@ -99,10 +99,13 @@ def build_label_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
 
 
 def build_retrain_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
-    """New challenger: train, register, put it into the shadow, replay the logged period with it."""
+    """New challenger: train if there is reason to, register, put it into the shadow, replay the logged period."""
     return dg.define_asset_job(
         f"{use_case.name}_retrain",
-        _select(use_case, ["training_frame", "challenger_model", "deployment", "challenger_replay"]),
+        _select(
+            use_case,
+            ["retraining_request", "training_frame", "challenger_model", "deployment", "challenger_replay"],
+        ),
         description="Train a new challenger on what was known at a time and let it score the logged period.",
     )
 
@@ -120,11 +123,20 @@ def build_decide_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """Judge the challengers on matured labels and act on the verdict."""
     fairness = ["fairness_groups"] if use_case.fairness else []
     performance = ["performance_daily", "performance_verdict", "performance_timeline"]
-    decision = ["gate_decision", "promotion", "model_transitions", "warehouse"]
+    decision = ["a_a_run", "gate_decision", "gate_reviews", "promotion", "rollout_steps", "model_transitions"]
     return dg.define_asset_job(
         f"{use_case.name}_decide",
-        _select(use_case, [*performance, *fairness, *decision]),
+        _select(use_case, [*performance, *fairness, *decision, "warehouse"]),
         description="Judge champion and challengers on matured labels; promote only on evidence.",
+    )
+
+
+def build_promote_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """Carry on what the gate decided, without judging anew."""
+    return dg.define_asset_job(
+        f"{use_case.name}_promote",
+        _select(use_case, ["promotion", "rollout_steps", "model_transitions", "warehouse"]),
+        description="Take the steps of a rollout that are due; bring registry and deployment in line.",
     )
 
 
@@ -141,5 +153,6 @@ def build_jobs(use_case: UseCase) -> dict[str, UnresolvedAssetJobDefinition]:
         build_retrain_job(use_case),
         build_compare_job(use_case),
         build_decide_job(use_case),
+        build_promote_job(use_case),
     ]
     return {job.name.removeprefix(f"{use_case.name}_"): job for job in jobs}

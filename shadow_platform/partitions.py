@@ -94,27 +94,32 @@ def gapless_end(present: Sequence[date]) -> datetime | None:
     return end
 
 
-def moment(text: str | None) -> datetime:
-    """Time of an ISO 8601 text, UTC unless it says otherwise; without a text, now.
+def moment(text: str | None, now: datetime) -> datetime:
+    """Time of an ISO 8601 text, UTC unless it says otherwise; without a text, ``now``.
 
-    >>> moment("2013-04-01").isoformat()
+    >>> moment("2013-04-01", datetime.max).isoformat()
     '2013-04-01T00:00:00+00:00'
     """
-    found = datetime.fromisoformat(text) if text else datetime.now(UTC)
+    found = datetime.fromisoformat(text) if text else now
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def labels_known_until(label_days: Sequence[date], wanted: datetime) -> datetime:
-    """The time wanted, or the last instant of the gapless label days if that is earlier.
-
-    Behind a gap only the labels that came early are there, which are not a fair sample of their cohort. A midnight
-    means the last instant before it, whether or not the day that it opens was made; asked again, it is the same.
+    """As :func:`tabled_until`; behind a gap are only labels that came early, no fair sample of their cohort.
 
     Raises:
         NotEnoughData: no day of labels was made.
     """
-    end = gapless_end(label_days)
-    if end is None:
+    if not label_days:
         raise NotEnoughData("labels: no day was made, so nothing can be judged on them; materialize labels first")
-    reached = min(wanted, end)
+    return tabled_until(label_days, wanted)
+
+
+def tabled_until(present: Sequence[date], wanted: datetime) -> datetime:
+    """The time wanted, or the last instant of the gapless days of a table if that is earlier; without days, wanted.
+
+    A midnight means the last instant before it, whether or not the day that it opens was made; asked again, it is the
+    same.
+    """
+    reached = min(wanted, gapless_end(present) or wanted)
     return reached - INSTANT if reached == start_of(reached.astimezone(UTC).date()) else reached

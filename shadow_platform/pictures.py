@@ -31,13 +31,6 @@ class Pictures:
 
         return markdown_image(comparison_png(comparisons, title), title)
 
-    def evidence(self, path: "pd.DataFrame", margin: float, title: str) -> str:
-        """Markdown image of a confidence sequence over time."""
-        from shadow_platform.adapters.pictures.comparison import evidence_png
-        from shadow_platform.adapters.pictures.inline import markdown_image
-
-        return markdown_image(evidence_png(path, margin, title), title)
-
     def fairness(self, rows: "pd.DataFrame", min_ratio: float, title: str) -> str:
         """Markdown image of favourable decisions by group."""
         from shadow_platform.adapters.pictures.fairness import fairness_png

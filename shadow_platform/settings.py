@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(
         None, description="Ray cluster with FEATURE_STORE=scale, ray://host:port; unset: Ray on this machine"
     )
+    alert_urls: SecretStr | None = Field(
+        None, description="comma-separated Apprise URLs that alerts are sent to; unset: they are rows of a table only"
+    )
+    alert_min_severity: Literal["info", "warning", "critical"] = Field(
+        "warning", description="least severity of the alerts that are sent"
+    )
     otel_exporter_otlp_endpoint: str | None = Field(None, description="traces; read and not used yet")
     drift_reference_path: Path | None = Field(None, description="file used as drift reference by `shadow drift`")
     drift_current_path: Path | None = Field(None, description="file used as current window by `shadow drift`")

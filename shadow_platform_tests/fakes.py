@@ -3,12 +3,14 @@
 import shutil
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from shadow_platform.adapters.bundle import bundle_hash, read_bundle_manifest
 from shadow_platform.contracts.errors import BundleError, RegistryError, TransitionConflict
 from shadow_platform.contracts.ports import RegisteredVersion
+from shadow_platform.contracts.retraining import tightened
 
 
 class FakeRegistry:
@@ -29,6 +31,8 @@ class FakeRegistry:
             known = self._versions.setdefault(use_case, [])
             for entry in known:
                 if entry.bundle_hash == digest:
+                    found = replace(entry, tags={**entry.tags, **tightened(entry.tags, tags)})
+                    known[known.index(entry)] = found
                     return self.get(use_case, entry.version)
             version = RegisteredVersion(
                 use_case=use_case,

@@ -20,10 +20,10 @@ from shadow_platform.assets.comparison import build_comparison_assets
 from shadow_platform.assets.events import build_event_assets
 from shadow_platform.assets.features import build_feature_assets
 from shadow_platform.assets.parity import build_parity_assets
-from shadow_platform.cli.bodies import request_bodies
 from shadow_platform.cli.traffic import recorded_requests
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
 from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.domain.serving.bodies import request_bodies
 from shadow_platform.partitions import end_of, partition_range, start_of
 from shadow_platform.resources import PlatformResource
 from shadow_platform_tests import tiny

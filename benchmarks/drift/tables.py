@@ -49,6 +49,14 @@ class Rate:
         """
         return f"{100 * self.hits / self.windows:.0f} %"
 
+    def percent_up_to(self) -> str:
+        """Hits in percent, and their bound.
+
+        >>> Rate(3, 300).percent_up_to()
+        '1.0 % (2.6)'
+        """
+        return f"{100 * self.hits / self.windows:.1f} % ({100 * self.upper:.1f})"
+
 
 @dataclass(slots=True)
 class Table:

@@ -34,6 +34,7 @@ from filelock import FileLock, Timeout
 from shadow_platform.contracts.bundle import BundleManifest
 from shadow_platform.contracts.errors import BundleError, RegistryError, ShadowPlatformError, TransitionConflict
 from shadow_platform.contracts.ports import RegisteredVersion
+from shadow_platform.contracts.retraining import tightened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -80,7 +81,7 @@ class MlflowRegistry:
         return use_case
 
     def register(self, use_case: str, bundle: Path, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
-        """Register a bundle once; the same bundle hash gives the version it already has."""
+        """Register a bundle once; the same bundle hash gives the version it has, restricted further if asked."""
         digest = self._bundle_hash(bundle)
         manifest = _manifest(bundle)
         if manifest.use_case != use_case:
@@ -92,7 +93,10 @@ class MlflowRegistry:
                 f"name = '{use_case}' and tag.{HASH_TAG} = '{digest}'", max_results=1, order_by=["version_number ASC"]
             )
             if known:
-                return self.get(use_case, str(known[0].version))
+                version, found = str(known[0].version), known[0].tags
+                for name, text in tightened(found, tags).items():
+                    self._client.set_model_version_tag(use_case, version, name, text)
+                return self.get(use_case, version)
             return self._create(use_case, bundle, digest, manifest, run_id, tags)
 
     def _create(

@@ -5,7 +5,7 @@ Upstream: the use case's event source, or an external system that drops files. D
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +185,7 @@ class Ingestion:
 
     def __init__(self, platform: PlatformResource, use_case: UseCase, ordered: Sequence[date]) -> None:
         self._lake, self._layout, self._use_case, self._days = platform.lake(), platform.layout, use_case, ordered
-        self._now = datetime.now(UTC)
+        self._now = platform.now()
         self._tally = Tally([kind.name for kind in use_case.events])
         self._notes = platform.partition_records(use_case)
         self.fingerprints: dict[str, str] = {}

@@ -64,7 +64,8 @@ def _fairness_groups(use_case: UseCase, policy: FairnessPolicy) -> dg.AssetsDefi
         Grain: one row an evaluation, model version, role, attribute and group. Key: the same. Not partitioned.
         """
         with platform.lake().label_imports(use_case).judged_or_imported():
-            as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
+            wanted = moment(config.as_of, platform.now())
+            as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), wanted)
             answers = _answers(platform, use_case, policy, as_of, config.first_day)
             parts = [
                 compare_groups(rows, policy).assign(model_version=str(version), role=str(role))

@@ -7,7 +7,7 @@ performance are asked for most on the very day that a check fails.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -90,7 +90,7 @@ def _data_quality(use_case: UseCase) -> dg.AssetsDefinition:
         inspection = Inspection(platform, use_case, chosen)
         by_day = {day: inspection.findings(day) for day in chosen}
         for day, findings in by_day.items():
-            lake.write_table(DATA_QUALITY, use_case, day, _rows(use_case, day, findings))
+            lake.write_table(DATA_QUALITY, use_case, day, _rows(use_case, day, findings, platform.now()))
             context.add_asset_metadata(_facts(findings), asset_key=key, partition_key=day.isoformat())
         last = chosen[-1]
         kept = lake.read_table(DATA_QUALITY, use_case, end_of(last).date() - PICTURED, end_of(last).date())
@@ -198,8 +198,7 @@ class Inspection:
         return hours
 
 
-def _rows(use_case: UseCase, day: date, findings: Sequence[Finding]) -> pd.DataFrame:
-    now = datetime.now(UTC)
+def _rows(use_case: UseCase, day: date, findings: Sequence[Finding], now: datetime) -> pd.DataFrame:
     rows = [
         {
             "use_case": use_case.name,

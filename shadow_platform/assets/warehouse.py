@@ -19,7 +19,9 @@ UPSTREAM = (
     "performance_verdict",
     "proxy_metrics",
     "drift_verdict",
+    "a_a_run",
     "gate_decision",
+    "gate_reviews",
     "model_transitions",
 )
 

@@ -1,4 +1,4 @@
-"""What starts runs without a person, with their whys: sensors on verdicts and late days, the night, live monitoring.
+"""What starts runs without a person, with their whys: verdicts, new data, late days, the night, live monitoring.
 
 Belongs here: deciding when. Does not belong here: what a run does (jobs, assets). Upstream: materializations, run
 records, tables, the log. Downstream: definitions. A trigger that is held back says why in the table pipeline_runs.
@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from shadow_platform.automation.alerts import build_alert_sensor
 from shadow_platform.automation.late_days import build_late_sensor
 from shadow_platform.automation.live import build_live_sensor
-from shadow_platform.automation.nightly import build_schedule
+from shadow_platform.automation.nightly import build_decide_schedule, build_schedule
+from shadow_platform.automation.promoting import build_rollout_sensor
+from shadow_platform.automation.pushed import build_data_sensor
 from shadow_platform.automation.requests import retrain_run_config
-from shadow_platform.automation.verdicts import DRIFT, PERFORMANCE, Job, build_retrain_sensor
+from shadow_platform.automation.ticks import Job
+from shadow_platform.automation.verdicts import DRIFT, PERFORMANCE, build_retrain_sensor
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.settings import load_settings
 
@@ -32,6 +36,12 @@ def build_automation(use_case: UseCase, jobs: Mapping[str, Job]) -> Automation:
     """Sensors and schedules of one use case, over its jobs by their names without the use case."""
     retrain = jobs["retrain"]
     retrain_sensors = [build_retrain_sensor(use_case, retrain, trigger) for trigger in (DRIFT, PERFORMANCE)]
+    data_sensor = build_data_sensor(use_case, retrain)
     live_sensor = build_live_sensor(use_case, jobs["monitor_live"], load_settings().monitoring_interval)
     late_sensor = build_late_sensor(use_case, jobs["reopen"])
-    return Automation([*retrain_sensors, live_sensor, late_sensor], [build_schedule(use_case, retrain)])
+    alert_sensor = build_alert_sensor(use_case, [job.name for job in jobs.values()])
+    rollout_sensor = build_rollout_sensor(use_case, jobs["promote"])
+    schedules = [build_schedule(use_case, retrain), build_decide_schedule(use_case, jobs["decide"])]
+    return Automation(
+        [*retrain_sensors, data_sensor, live_sensor, late_sensor, alert_sensor, rollout_sensor], schedules
+    )

@@ -64,13 +64,13 @@ class Pending:
     """What is behind a cursor.
 
     Attributes:
-        failures: requests of failing evaluations, in order of what a training must know; of a window, the newest.
+        requests: those of failing evaluations, in order of what a training must know; of a window, the newest.
         withdrawn: requests of failing evaluations whose window passed or failed since, on other data; an evaluation
             without enough evidence takes none back.
         seen: asset -> storage id up to which was read.
     """
 
-    failures: list[TrainingRequest]
+    requests: list[TrainingRequest]
     withdrawn: list[TrainingRequest]
     seen: dict[str, int]
 

@@ -14,14 +14,14 @@ nothing.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from shadow_platform.automation.attempts import MAX_ATTEMPTS, attempts_of, run_key
 from shadow_platform.automation.restraints import UNFINISHED
-from shadow_platform.automation.verdicts import Job
+from shadow_platform.automation.ticks import Job
 from shadow_platform.contracts.use_case import FeatureView, UseCase
 from shadow_platform.domain.features import (
     due_days,
@@ -104,7 +104,7 @@ def build_late_sensor(use_case: UseCase, job: Job, interval_s: int = INTERVAL_S)
 
 
 def _steps(platform: PlatformResource, use_case: UseCase) -> Iterator[Step]:
-    now = datetime.now(UTC)
+    now = platform.now()
     yield from _late_events(platform, use_case, now)
     for view in use_case.views:
         yield from _due_features(platform, use_case, view)

@@ -1,7 +1,8 @@
 """What became of every request to train, in the table pipeline_runs: started, skipped or deferred, and why.
 
-Upstream: sensors and the schedule, run records. Downstream: people, ``shadow sql``. What a row says
-of a run, only that run changes, or a newer one.
+Upstream: sensors and the schedule, run records. Downstream: people, alerts, ``shadow sql``. What a row says of a run
+that answers, or still may, only that run changes, or a newer one; once it ended without an answer, what holds the next
+attempt back takes its place.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from shadow_platform.automation.requests import (
     TRIGGER_TAG,
     TrainingRequest,
 )
+from shadow_platform.contracts.retraining import HOLDS_TAG, NOTHING_TO_DO_TAG
 from shadow_platform.contracts.tables import PIPELINE_RUNS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
@@ -27,6 +29,7 @@ MAX_RUNS = 200
 REASONS = {
     "drift": "the drift verdict failed; the run trains as of the last midnight of its window",
     "performance": "the performance verdict failed; the run trains on every label it knew",
+    "data": "enough new labels came in; the run trains as of the end of their last day",
     "schedule": "the nightly training, as of midnight",
     "manual": "a person launched the job",
 }
@@ -35,25 +38,25 @@ REASONS = {
 class Ledger:
     """Rows of pipeline_runs of one use case."""
 
-    def __init__(self, platform: PlatformResource, use_case: UseCase) -> None:
-        self._lake = platform.lake()
+    def __init__(self, platform: PlatformResource, use_case: UseCase, instance: dg.DagsterInstance) -> None:
+        self._lake, self._instance = platform.lake(), instance
         self._use_case = use_case
 
     def record(self, requests: Sequence[TrainingRequest], outcome: str, reason: str | None = None) -> None:
         """Write what was decided on requests, unless the table already says so, or knows their run."""
         self._write([self._row(r, outcome, reason or REASONS[r.trigger], None) for r in requests])
 
-    def record_runs(self, instance: dg.DagsterInstance, job_name: str, after: str | None) -> str | None:
+    def record_runs(self, job_name: str, after: str | None) -> str | None:
         """Write every run of the job that is newer than run ``after``, whatever started it, and how it ended.
 
         So a launch from the launchpad stands in the table too, and a request gets the id of its run. The answer is the
         run before the oldest that is not finished: the others are looked at again.
         """
         of_job = dg.RunsFilter(job_name=job_name)
-        newest = instance.get_runs(of_job, limit=1)
+        newest = self._instance.get_runs(of_job, limit=1)
         if not newest or newest[0].run_id == after:
             return after
-        records = instance.get_run_records(of_job, limit=MAX_RUNS)
+        records = self._instance.get_run_records(of_job, limit=MAX_RUNS)
         new = list(takewhile(lambda record: record.dagster_run.run_id != after, records))
         oldest_first = new[::-1]
         self._write([self._row_of(record) for record in oldest_first])
@@ -69,7 +72,11 @@ class Ledger:
             created_at,
             datetime.fromisoformat(considered) if considered else created_at,
         )
+        if nothing_to_do := run.tags.get(NOTHING_TO_DO_TAG):
+            return self._row(request, "skipped", nothing_to_do, run.run_id)
         reason = REASONS.get(request.trigger, "its tags say so")
+        if holds := run.tags.get(HOLDS_TAG):
+            reason += f"; {holds}"
         if run.status in ENDED_WITHOUT_ANSWER:
             reason += f"; attempt {run.tags.get(ATTEMPT_TAG, '1')} {ENDED_WITHOUT_ANSWER[run.status]}"
         return self._row(request, "started", reason, run.run_id)
@@ -89,8 +96,30 @@ class Ledger:
         # One row a key: of several runs of one request, which attempts and re-execution make, the newest stands.
         latest = {row["trigger_id"]: row for row in rows}
         known = self._known(rows)
-        news = [row for key, row in latest.items() if key not in known or _is_news(row, known[key])]
-        self._lake.append_rows(PIPELINE_RUNS, self._use_case, news)
+        told = [self._to_tell(row, known[key]) if key in known else row for key, row in latest.items()]
+        self._lake.append_rows(PIPELINE_RUNS, self._use_case, [row for row in told if row is not None])
+
+    def _to_tell(self, row: dict[str, Any], known: dict[str, Any]) -> dict[str, Any] | None:
+        """The row that is to replace the known one; ``None``: that stands.
+
+        Once a run ended without an answer, what was decided since stands in its place, beside the run's id.
+        """
+        run_id = known["run_id"]
+        if run_id is not None and row["run_id"] is None:
+            is_next_attempt = row["outcome"] == known["outcome"] == "started"
+            if is_next_attempt or not self._ended_without_answer(run_id):
+                return None
+            row = row | {"run_id": run_id}
+        elif (
+            run_id == row["run_id"] is not None and known["outcome"] != "started" and self._ended_without_answer(run_id)
+        ):
+            return None
+        is_news = any(row[name] != known[name] for name in ("outcome", "reason", "run_id"))
+        return row if is_news else None
+
+    def _ended_without_answer(self, run_id: str) -> bool:
+        run = self._instance.get_run_by_id(run_id)
+        return run is not None and run.status in ENDED_WITHOUT_ANSWER
 
     def _known(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """What the table says of the requests of rows."""
@@ -100,9 +129,3 @@ class Ledger:
         told = self._lake.read_table(PIPELINE_RUNS, self._use_case, min(days), max(days) + timedelta(days=1))
         told["run_id"] = told["run_id"].astype(object).where(told["run_id"].notna(), None)
         return {str(row["trigger_id"]): {str(name): row[name] for name in row} for row in told.to_dict("records")}
-
-
-def _is_news(row: dict[str, Any], known: dict[str, Any]) -> bool:
-    if row["run_id"] is None and known["run_id"] is not None:
-        return False
-    return any(row[name] != known[name] for name in ("outcome", "reason", "run_id"))

@@ -4,14 +4,14 @@ Belongs here: which hour is due. Does not belong here: what is judged (the job m
 log, run records. Downstream: the job, whose failing verdict the retrain sensor sees.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from shadow_platform.automation.attempts import Attempts, attempts_of, run_key
 from shadow_platform.automation.restraints import UNFINISHED
-from shadow_platform.automation.verdicts import Job
+from shadow_platform.automation.ticks import Job
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.partitions import INSTANT, partition_range
 from shadow_platform.resources import PlatformResource
@@ -40,7 +40,7 @@ def build_live_sensor(use_case: UseCase, job: Job, interval_s: int) -> dg.Sensor
     )
     def monitor_live(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.RunRequest | dg.SkipReason:
         lookback = timedelta(hours=platform.settings.monitoring_lookback)
-        closed = _hour(datetime.now(UTC) - SETTLED_AFTER)
+        closed = _hour(platform.now() - SETTLED_AFTER)
         hours = [hour for hour in platform.logged_hours(use_case, since=closed - lookback) if hour < closed]
         if not hours:
             return dg.SkipReason(f"no request was answered in the {lookback} until {closed:%Y-%m-%d %H:%M} UTC")

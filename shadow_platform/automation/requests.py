@@ -13,6 +13,7 @@ import dagster as dg
 
 from shadow_platform.automation.attempts import run_key
 from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.settings import load_settings
 
 RunConfigOf = Callable[[UseCase, datetime, str], Mapping[str, Any]]
 
@@ -28,8 +29,8 @@ class TrainingRequest:
     """What asks for a training.
 
     Attributes:
-        trigger: ``drift``, ``performance`` or ``schedule``.
-        trigger_id: evaluation, or night, that asks; a second request of the same id is the same request.
+        trigger: ``drift``, ``performance``, ``data``, ``schedule`` or ``manual``.
+        trigger_id: evaluation, day of labels or night that asks; a second request of the same id is the same request.
         as_of: the training is to use what was known then.
         considered_at: when it was asked for; the same whenever it is looked at again.
     """
@@ -49,20 +50,25 @@ class TrainingRequest:
         return dg.RunRequest(
             run_key=run_key(f"{self.trigger}:{self.trigger_id}", attempt),
             run_config=dict(run_config(use_case, self.as_of, self.trigger)),
-            tags={
-                TRIGGER_TAG: self.trigger,
-                TRIGGER_ID_TAG: self.trigger_id,
-                AS_OF_TAG: self.as_of.isoformat(),
-                CONSIDERED_TAG: self.considered_at.isoformat(),
-                ATTEMPT_TAG: str(attempt),
-            },
+            tags={**self.tags, AS_OF_TAG: self.as_of.isoformat(), ATTEMPT_TAG: str(attempt)},
         )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What ties a run to the request."""
+        return {
+            TRIGGER_TAG: self.trigger,
+            TRIGGER_ID_TAG: self.trigger_id,
+            CONSIDERED_TAG: self.considered_at.isoformat(),
+        }
 
 
 def retrain_run_config(use_case: UseCase, as_of: datetime, trigger: str) -> dict[str, Any]:
-    """Run config of the retrain job: train on what was known at ``as_of``."""
+    """Run config of the retrain job: train on what was known at ``as_of``; whether to train is decided already."""
+    asked = {"force_retrain": True, "environment": load_settings().environment}
     return {
         "ops": {
+            f"{use_case.name}__retraining_request": {"config": asked},
             f"{use_case.name}__training_frame": {"config": {"as_of": as_of.isoformat()}},
             f"{use_case.name}__challenger_model": {"config": {"trigger": trigger}},
         }

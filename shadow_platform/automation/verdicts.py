@@ -1,22 +1,18 @@
 """The retrain sensors: one for drift, one for performance; each starts one training a failing evaluation.
 
 Belongs here: from a failing evaluation to a run, or to the reason why there is none. Upstream: verdict assets,
-restraints. Downstream: the retrain job, pipeline_runs.
+``ticks``. Downstream: the retrain job, pipeline_runs.
 """
 
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from shadow_platform.automation.evaluations import Cursor, Pending, read_pending
-from shadow_platform.automation.ledger import Ledger
-from shadow_platform.automation.requests import RunConfigOf, TrainingRequest, retrain_run_config
-from shadow_platform.automation.restraints import Restraints
+from shadow_platform.automation.evaluations import read_pending
+from shadow_platform.automation.requests import RunConfigOf, retrain_run_config
+from shadow_platform.automation.ticks import Job, Tick
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
-
-Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
 SENSOR_INTERVAL_S = 30
 
@@ -62,67 +58,13 @@ def build_retrain_sensor(
         description=f"Start one retraining for every failing {trigger.name} evaluation.",
     )
     def retrain_on_verdict(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-        tick = _Tick(
-            cursor=Cursor.parse(context.cursor),
-            ledger=Ledger(platform, use_case),
-            restraints=Restraints(context.instance, platform, use_case, job.name),
-        )
+        tick = Tick.of(context, platform, use_case, job, run_config)
         with tick.restraints.deciding():
-            tick.cursor.recorded_run = tick.ledger.record_runs(context.instance, job.name, tick.cursor.recorded_run)
+            tick.record_runs()
             pending = read_pending(context.instance, use_case.name, trigger.name, trigger.assets, tick.cursor)
             tick.ledger.record(pending.withdrawn, "skipped", "the window was judged anew since, on other data")
-            if not pending.failures:
+            if not pending.requests:
                 return tick.skip(pending, f"no failing {trigger.name} evaluation since the last tick")
-            held_back = tick.held_back(pending)
-            if held_back is not None:
-                return held_back
-            latest = pending.failures[-1]
-            attempt = tick.restraints.attempts_at(latest.trigger_id).next_number
-            return tick.start(pending, latest.run_request(use_case, run_config, attempt))
+            return tick.answer(pending)
 
     return retrain_on_verdict
-
-
-@dataclass(frozen=True, slots=True)
-class _Tick:
-    """One evaluation of a retrain sensor."""
-
-    cursor: Cursor
-    ledger: Ledger
-    restraints: Restraints
-
-    def held_back(self, pending: Pending) -> dg.SensorResult | None:
-        """Why no run is started for the latest failure, as result and on record; ``None``: it is due."""
-        latest = pending.failures[-1]
-        if run := self.restraints.attempts_at(latest.trigger_id).answer:
-            self._answered_by(latest, pending)
-            told = f"run {run.run_id} was already started for evaluation {latest.trigger_id}"
-            return self.skip(pending, told) if run.is_finished else self._wait(told)
-        if reason := self.restraints.reason_to_drop(latest):
-            self.ledger.record(pending.failures, "skipped", reason)
-            return self.skip(pending, reason)
-        if reason := self.restraints.reason_to_wait(latest):
-            self.ledger.record(pending.failures, "deferred", reason)
-            return self._wait(f"deferred: {reason}")
-        return None
-
-    def start(self, pending: Pending, run: dg.RunRequest) -> dg.SensorResult:
-        """Request the run of the latest failure; the others are answered by it, all of them once it succeeded."""
-        latest = pending.failures[-1]
-        self.restraints.grant(latest)
-        self._answered_by(latest, pending)
-        self.ledger.record([latest], "started")
-        return dg.SensorResult(run_requests=[run], cursor=self.cursor.text())
-
-    def skip(self, pending: Pending, reason: str) -> dg.SensorResult:
-        """Nothing to do; what was read is dealt with."""
-        self.cursor.after = pending.seen
-        return dg.SensorResult(skip_reason=reason, cursor=self.cursor.text())
-
-    def _wait(self, reason: str) -> dg.SensorResult:
-        """Nothing to do now; what was read is read again."""
-        return dg.SensorResult(skip_reason=reason, cursor=self.cursor.text())
-
-    def _answered_by(self, latest: TrainingRequest, pending: Pending) -> None:
-        older = [failure for failure in pending.failures if failure is not latest]
-        self.ledger.record(older, "skipped", f"answered by the run for evaluation {latest.trigger_id}")

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shadow_platform.cli.a_a import a_a_app
+from shadow_platform.cli.alerts import alerts_app
 from shadow_platform.cli.data import data_app
 from shadow_platform.cli.drift import drift
+from shadow_platform.cli.gates import gate_app
 from shadow_platform.cli.labels import labels_app
 from shadow_platform.cli.models import models_app
 from shadow_platform.cli.new_use_case import new_use_case
@@ -24,7 +27,9 @@ from shadow_platform.cli.options import (
     UseCaseOption,
     WaitOption,
 )
+from shadow_platform.cli.promoting import promote, rollout_app
 from shadow_platform.cli.reports import reports
+from shadow_platform.cli.retraining import retrain
 from shadow_platform.cli.shadowing import challengers_app, replay
 from shadow_platform.cli.simulating import (
     DriftOption,
@@ -38,6 +43,7 @@ from shadow_platform.cli.simulating import (
     simulation_app,
 )
 from shadow_platform.cli.streaming import produce, stream
+from shadow_platform.cli.time_machine import simulate
 from shadow_platform.contracts.errors import ShadowPlatformError
 
 if TYPE_CHECKING:
@@ -58,14 +64,21 @@ typer_app.add_typer(models_app, name="models")
 typer_app.add_typer(data_app, name="data")
 typer_app.add_typer(canary_app, name="canary")
 typer_app.add_typer(challengers_app, name="challengers")
+typer_app.add_typer(rollout_app, name="rollout")
+typer_app.add_typer(a_a_app, name="a-a")
+typer_app.add_typer(gate_app, name="gate")
 typer_app.add_typer(labels_app, name="labels")
+typer_app.add_typer(alerts_app, name="alerts")
 typer_app.add_typer(simulation_app, name="simulation")
 typer_app.command()(replay)
+typer_app.command()(promote)
+typer_app.command()(retrain)
 typer_app.command()(new_use_case)
 typer_app.command()(drift)
 typer_app.command()(reports)
 typer_app.command()(produce)
 typer_app.command()(stream)
+typer_app.command()(simulate)
 
 
 def app() -> None:
@@ -131,24 +144,6 @@ def traffic(
     from shadow_platform.use_cases import load_use_case
 
     print_report(replay_traffic(load_use_case(use_case), start, end, url=url, connections=connections, advance=advance))
-
-
-@typer_app.command()
-def promote(
-    version: Annotated[str, typer.Argument(help="Registry version to make champion.")],
-    reason: ReasonOption,
-    use_case: UseCaseOption,
-    evidence: Annotated[str | None, typer.Option(help="Gate decision it rests on.")] = None,
-    probation: Annotated[
-        float | None,
-        typer.Option(help="Seconds in which a breach brings the old one back; default SLO_PROBATION_SECONDS.", min=0),
-    ] = None,
-    wait: WaitOption = True,
-) -> None:
-    """Make a version champion by hand; running services swap within seconds. Exit 1: a worker did not follow."""
-    from shadow_platform.cli.models.changing import promote_version
-
-    raise typer.Exit(promote_version(use_case, version, reason, evidence, probation, wait))
 
 
 @typer_app.command()

@@ -2,32 +2,43 @@
 
 Belongs here: what every command that changes a deployment has in common. Upstream: commands. Downstream: the one
 transition path of the platform, the state files that serving workers write.
+
+Importing Dagster, MLflow and a use case's tools takes longer than a rollback may, so none is imported here, nor before
+the workers answer with a change that needs no registry.
 """
 
 import getpass
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from shadow_platform.adapters import deployment
 from shadow_platform.adapters.deployment.worker_states import is_converged, live_workers
+from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.contracts.deployment import DeploymentManifest, WorkerState
 from shadow_platform.contracts.errors import RegistryError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.resources import EmergencyChange, PlatformResource, Transition
+from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
+
+if TYPE_CHECKING:
+    from shadow_platform.resources import EmergencyChange, Transition
 
 TIMEOUT_S = 30.0
 POLL_S = 0.1
 CONSOLE = Console()
 
 
-def change(use_case: str, transition: Transition, wait: bool, **arguments: Any) -> int:
+def change(use_case: str, transition: "Transition", wait: bool, **arguments: Any) -> int:
     """Carry out a transition; returns the exit code of ``await_workers``."""
+    from shadow_platform.resources import PlatformResource
+
     platform, found = PlatformResource(), load_use_case(use_case)
     manifest = platform.deploy(found, transition, actor=getpass.getuser(), **arguments)
     CONSOLE.print(_summary(manifest))
@@ -35,26 +46,39 @@ def change(use_case: str, transition: Transition, wait: bool, **arguments: Any) 
 
 
 def change_without_registry(
-    use_case: str, transition: EmergencyChange, wait: bool, expected: DeploymentManifest, **arguments: Any
+    use_case: str, transition: "EmergencyChange", wait: bool, expected: DeploymentManifest, **arguments: Any
 ) -> int:
     """Carry out a transition that an outage of the registry must not delay; its aliases follow when it answers.
 
     Args:
         expected: manifest that the decision is about; one that was changed meanwhile is a ``TransitionConflict``.
     """
-    platform, found = PlatformResource(), load_use_case(use_case)
-    manifest = platform.deploy_without_registry(
-        found, transition, actor=getpass.getuser(), expected_generation=expected.generation, **arguments
-    )
+    layout, name = load_settings().layout, expected.use_case
+    with closing(FileLogSink(layout.log("transitions", name))) as audit:
+        manifest: DeploymentManifest = getattr(deployment, transition)(
+            layout,
+            audit,
+            use_case=name,
+            actor=getpass.getuser(),
+            expected_generation=expected.generation,
+            now=datetime.now(UTC),
+            **arguments,
+        )
     CONSOLE.print(_summary(manifest))
-    code = await_workers(platform.layout, manifest) if wait else 0
+    code = await_workers(layout, manifest) if wait else 0
     try:
-        platform.reconcile(found)
+        _reconcile(use_case)
     except RegistryError as error:
         CONSOLE.print(
             f"in force; run `shadow models reconcile` once the registry answers, its aliases are behind: {error}"
         )
     return code
+
+
+def _reconcile(use_case: str) -> None:
+    from shadow_platform.resources import PlatformResource
+
+    PlatformResource().reconcile(load_use_case(use_case))
 
 
 def await_workers(layout: Layout, manifest: DeploymentManifest) -> int:

@@ -5,6 +5,7 @@ Upstream: definitions, jobs. Downstream: demo. The UI, a sensor and these functi
 
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import as_file, files
@@ -15,6 +16,7 @@ import dagster as dg
 
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.retraining import HOST_TAG
 
 # The instance keeps every event for the UI; a terminal with progress bars wants errors alone.
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -55,7 +57,7 @@ def run_job(
         result = job.execute_in_process(
             run_config={**QUIET, **(run_config or {})},
             instance=instance,
-            tags=tags,
+            tags={**(tags or {}), HOST_TAG: socket.gethostname()},
             run_id=run_id,
             raise_on_error=False,
             asset_selection=asset_selection,

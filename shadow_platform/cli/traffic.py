@@ -21,9 +21,9 @@ import pandas as pd
 from bento.api.access import PREDICT, authorization
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.cli.batches import OnlineHistory, batches
-from shadow_platform.cli.bodies import request_bodies
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.domain.serving.bodies import request_bodies
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
 

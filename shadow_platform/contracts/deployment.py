@@ -9,6 +9,8 @@ from pydantic import Field
 
 from shadow_platform.contracts.verdicts import Frozen
 
+MAX_CHALLENGERS = 3
+
 
 class DeployedModel(Frozen):
     """One model in service, by exact registry version and bundle hash.
@@ -76,3 +78,13 @@ class DeploymentManifest(Frozen):
     canary: Canary | None = None
     probation_until: datetime | None = None
     written_at: datetime
+
+    def kept(self, rolling: str | None = None) -> tuple[str, ...]:
+        """Challengers that no newer one displaces: an answering canary, the champion before, a rollout's version.
+
+        Args:
+            rolling: version of the rollout under way.
+        """
+        answering = self.canary.model.version if self.canary and self.canary.share > 0 else None
+        kept = {answering, rolling, self.previous.version if self.previous else None}
+        return tuple(model.version for model in self.challengers if model.version in kept)

@@ -61,7 +61,7 @@ class Layout:
         return self.home / "warehouse.duckdb"
 
     def log(self, stream: str, use_case: str) -> Path:
-        """Root of an append-only log; ``stream`` is ``predictions``, ``failures``, ``shadow`` or ``transitions``."""
+        """Root of an append-only log: ``predictions``, ``failures``, ``shadow``, ``transitions`` or ``rollouts``."""
         return self.home / "log" / stream / f"use_case={use_case}"
 
     def frame(self, use_case: str, fingerprint: str) -> Path:
@@ -79,6 +79,10 @@ class Layout:
     def simulation(self, use_case: str) -> Path:
         """Plan of the simulation that this home plays, if it is not the use case's own."""
         return self.home / "simulation" / f"{use_case}.json"
+
+    def time_machine(self, use_case: str) -> Path:
+        """Worlds and journeys of the time machine."""
+        return self.home / "time_machine" / use_case
 
     @property
     def bundles(self) -> Path:
@@ -98,6 +102,10 @@ class Layout:
         """Deployment manifests of all use cases that this home serves, by name."""
         return sorted(self.manifest("any").parent.glob("*.json"))
 
+    def rollout(self, use_case: str) -> Path:
+        """The rollout under way, or the last one that ended (JSON)."""
+        return self.manifest(use_case).with_suffix(".rollout")
+
     def worker_states(self, use_case: str) -> Path:
         """Folder in which every serving worker keeps one file ``<pid>.json`` about itself."""
         return self.home / "serving" / f"{use_case}.workers"
@@ -113,6 +121,10 @@ class Layout:
     def reports(self, use_case: str) -> Path:
         """Folder of HTML reports and plots for people."""
         return self.home / "reports" / use_case
+
+    def decision_page(self, use_case: str, decision_id: str) -> Path:
+        """Page of one decision of the gate (HTML)."""
+        return self.reports(use_case) / "gate" / f"{decision_id[:12]}.html"
 
     @property
     def evidently(self) -> Path:

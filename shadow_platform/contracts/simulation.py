@@ -61,6 +61,8 @@ class SimulationPlan(BaseModel):
     Attributes:
         n_entities: customers, users or applicants of the world; ``None``: as many as the use case plays by default.
         drifts: changes of the world; ``None``: those of the use case's own story, empty: none.
+        n_days: length of the world, where ``Simulation.can_go_on``; ``None``: as the use case plays it. What happens
+            on a day does not depend on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +70,7 @@ class SimulationPlan(BaseModel):
     seed: int = 0
     n_entities: int | None = Field(default=None, ge=1)
     drifts: tuple[DriftInjection, ...] | None = None
+    n_days: int | None = Field(default=None, ge=1)
 
     def or_default(self, default: "SimulationPlan") -> "SimulationPlan":
         """This plan with what it leaves open filled in."""
@@ -75,6 +78,7 @@ class SimulationPlan(BaseModel):
             seed=self.seed,
             n_entities=self.n_entities or default.n_entities,
             drifts=default.drifts if self.drifts is None else self.drifts,
+            n_days=self.n_days or default.n_days,
         )
 
 
@@ -112,12 +116,14 @@ class Simulation:
         default: what is played unless told otherwise; its ``n_entities`` and ``drifts`` are set.
         entities: what ``n_entities`` counts, in the plural.
         effects: what a kind of drift changes in this world, in words.
+        can_go_on: whether ``SimulationPlan.n_days`` makes the world longer.
     """
 
     open: Callable[[SimulationPlan], Simulator]
     default: SimulationPlan
     entities: str
     effects: Mapping[DriftKind, str]
+    can_go_on: bool = False
 
     def simulator(self, plan: SimulationPlan | None = None) -> Simulator:
         """The simulator of a plan; what the plan leaves open is as by default."""

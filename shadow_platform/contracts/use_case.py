@@ -22,6 +22,7 @@ from shadow_platform.contracts.features import (
 )
 from shadow_platform.contracts.models import Build, Choice, Estimator, ModelSpec, Parameter, Range
 from shadow_platform.contracts.policies import (
+    CanaryStep,
     DataQualityPolicy,
     DecisionCosts,
     DriftPolicy,
@@ -33,6 +34,7 @@ from shadow_platform.contracts.policies import (
     QualityPolicy,
     ReferencePolicy,
     RetrainPolicy,
+    RolloutPolicy,
     Threshold,
     TrainingPolicy,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "ActionSpec",
     "AnswerSpec",
     "Build",
+    "CanaryStep",
     "Choice",
     "ContextField",
     "ContextKind",
@@ -76,6 +79,7 @@ __all__ = [
     "ReferencePolicy",
     "RetrainPolicy",
     "Role",
+    "RolloutPolicy",
     "Simulation",
     "Streaming",
     "Threshold",
@@ -254,6 +258,7 @@ class UseCase:
     performance: PerformancePolicy = field(default_factory=PerformancePolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     last_partition: date | None = None
     demo: DemoPlan | None = None
     envelope: Envelope | None = None
@@ -265,6 +270,11 @@ class UseCase:
     quality: QualityPolicy = field(default_factory=QualityPolicy)
     intended_use: str = ""
     limits: tuple[str, ...] = ()
+
+    @property
+    def watch_span(self) -> timedelta:
+        """How long the champion before is watched: the labels of the watch's last day come a label horizon later."""
+        return self.rollout.watch + self.label.horizon if self.rollout.watch else timedelta(0)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

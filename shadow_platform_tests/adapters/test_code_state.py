@@ -35,7 +35,7 @@ NO_SOURCES = {
     "contracts/policies/__init__.py": "offers what its modules declare; those that decide are sources",
     "contracts/use_case.py": "its values are in the fingerprints of features and configuration, defaults included",
     "domain/__init__.py": "a package without code",
-    "resources.py": "opens adapters; those that make a bundle are sources themselves",
+    "resources/__init__.py": "opens adapters; those that make a bundle are sources themselves",
 }
 
 

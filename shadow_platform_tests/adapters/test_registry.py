@@ -20,6 +20,7 @@ from shadow_platform.adapters.bundle import Bundle, bundle_hash
 from shadow_platform.adapters.registry import MlflowRegistry
 from shadow_platform.contracts.errors import BundleError, RegistryError, TransitionConflict
 from shadow_platform.contracts.ports import Registry
+from shadow_platform.contracts.retraining import ENVIRONMENT_TAG, PROMOTE_TAG
 from shadow_platform_tests.fakes import FakeRegistry
 from shadow_platform_tests.trained import make_bundle
 
@@ -96,6 +97,16 @@ def test_same_bundle_gives_the_version_it_has(registered, tmp_path):
     _, folder = make_bundle(tmp_path / "made", seed=1)
     assert registered.register("tiny", folder, _run(registered), {}).version == "1"
     assert [version.version for version in registered.versions("tiny")] == ["1", "2"]
+
+
+def test_a_version_that_is_trained_again_is_restricted_further_and_never_freed(registered, tmp_path):
+    _, folder = make_bundle(tmp_path / "made", seed=1)
+    run = _run(registered)
+    strict = {PROMOTE_TAG: "false", ENVIRONMENT_TAG: "production"}
+    for asked in (strict, {PROMOTE_TAG: "true", ENVIRONMENT_TAG: "staging", "role": "challenger"}):
+        found = registered.register("tiny", folder, run, asked)
+        assert found.tags == {"role": "champion"} | strict
+    assert registered.get("tiny", "1").tags == {"role": "champion"} | strict
 
 
 def _alias_or_refusal(registry, model):

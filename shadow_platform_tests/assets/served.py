@@ -19,8 +19,9 @@ from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.records import ModelAnswer, PredictionRecord, ShadowRecord, SourceOffset
-from shadow_platform.contracts.tables import LABELS
+from shadow_platform.contracts.tables import A_A_RUNS, LABELS
 from shadow_platform.contracts.use_case import ModelSpec
+from shadow_platform.domain.training import frame_fingerprint
 from shadow_platform.resources import PlatformResource
 from shadow_platform_tests.bento.bundles import AT, line_bundle
 from shadow_platform_tests.bento.shop import USE_CASE as SHOP
@@ -41,9 +42,8 @@ class ServedPlatform(PlatformResource):
     def registry(self) -> Any:
         return _REGISTRIES.setdefault(self.shadow_home, FakeRegistry())
 
-    def build_bento(self, use_case: Any) -> str:
-        manifest = self.manifest(use_case)
-        return f"{use_case.name}:g{manifest.generation}" if manifest else "none"
+    def build_bento(self, use_case: Any, manifest: DeploymentManifest) -> str:
+        return f"{use_case.name}:g{manifest.generation}-0"
 
 
 class Home:
@@ -64,11 +64,34 @@ class Home:
                 copy.platform.registry().swap_alias(USE_CASE.name, alias, None, version.version)
         return copy
 
-    def register(self, slope: float, intercept: float) -> str:
-        """Version of a registered logistic regression on the cart's value."""
-        digest = line_bundle(self.layout.bundles, slope, intercept)
+    def register(self, slope: float, intercept: float, frame: str | None = None) -> str:
+        """Version of a registered logistic regression on the cart's value, with the frame it was trained on."""
+        made_of = {"data": frame or self.keep_frame()}
+        digest = line_bundle(self.layout.bundles, slope, intercept, fingerprints=made_of)
         registry: FakeRegistry = self.platform.registry()
         return registry.register(USE_CASE.name, self.layout.bundles / digest, "run", {}).version
+
+    def keep_frame(self, **changed: Any) -> str:
+        """Fingerprint of a training frame of the two days before the first, all of it known by then."""
+        hours = [FIRST_DAY - timedelta(hours=n) for n in range(48, 24, -1)]
+        at = pd.Series(pd.to_datetime(hours, utc=True)).dt.as_unit("us")
+        known = {"subject_id": [f"t{i:03d}" for i in range(len(at))], "requested_at": at, "label": [True, False] * 12}
+        frame = pd.DataFrame({**known, "known_at": at + timedelta(hours=20), **changed})
+        fingerprint = frame_fingerprint(frame)
+        path = self.layout.frame(USE_CASE.name, fingerprint)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(path)
+        return fingerprint
+
+    def pass_a_a(self, **changed: Any) -> None:
+        """Note an A/A run of the champion in which no answer differed."""
+        champion, at = self.manifest().champion, FIRST_DAY + timedelta(days=1)
+        times = dict.fromkeys(("first_request_at", "last_request_at", "ran_at"), at)
+        counts = {"n": 500, "n_failed": 0, "n_differing": 0, "n_flips": 0, "max_difference": 0.0, "limit": 1e-5}
+        said = {"trigger": "gate", "outcome": "pass", "reason": "none of 500 answers differs"}
+        model = {"use_case": USE_CASE.name, "version": champion.version, "bundle_hash": champion.bundle_hash}
+        row = {"run_id": f"run of {champion.version}", **model, **times, **counts, **said, **changed}
+        self.lake.append_rows(A_A_RUNS, USE_CASE, [row])
 
     def serve(self, days: int, per_day: int, truth: tuple[float, float], seed: int = 0) -> None:
         """Answer, shadow and label requests; the truth is a logistic regression of the cart's value."""
@@ -87,6 +110,7 @@ class Home:
             records = [_comparison(answers[i], scores[i], model.version, i) for i in range(n)]
             self._append(f"shadow/{model.version}", records)
         self._label(at, label)
+        self.pass_a_a()
 
     def manifest(self) -> DeploymentManifest:
         """Deployment in force."""

@@ -56,7 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made.register(*TRUTH)
     made.materialize(build_promotion_assets(OPEN)[0])
     made.serve(DAYS, PER_DAY, TRUTH)
-    made.materialize(*build_comparison_assets(OPEN)[:2], days=DAYS)
+    made.materialize(*build_comparison_assets(OPEN)[:2], days=DAYS + 1)
     return made
 
 
@@ -174,7 +174,7 @@ def test_estimates_are_calibrated_on_explored_labels_by_what_they_stand_for(
         **pd.DataFrame([json.loads(features) for features in answers["features"]]),
     )
     path = layout.frame(USE_CASE.name, "evaluated")
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path)
     end = FIRST_DAY + timedelta(days=DAYS)
     digest = line_bundle(home.layout.bundles, *TRUTH, fingerprints={"data": "evaluated"}, evaluation_end=end)

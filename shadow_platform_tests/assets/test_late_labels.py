@@ -32,7 +32,7 @@ def home(layout: Layout) -> Home:
     made.register(*TRUTH)
     made.materialize(DEPLOYMENT)
     made.serve(DAYS, PER_DAY, TRUTH)
-    assert made.materialize(PREDICTIONS_ASSET, COMPARISONS, days=DAYS).success
+    assert made.materialize(PREDICTIONS_ASSET, COMPARISONS, days=DAYS + 3).success
     for kind in USE_CASE.events:
         nothing = pd.DataFrame(columns=list(kind.schema.columns))
         for day in (AS_OF - timedelta(days=1), AS_OF, AS_OF + timedelta(days=1)):

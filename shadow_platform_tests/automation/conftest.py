@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._time import get_current_datetime
 
-from shadow_platform.automation import live, restraints
+from shadow_platform.resources import home
 
 SetClock = Callable[[timedelta], None]
 
@@ -30,7 +30,6 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
             def now(cls, tz: Any = None) -> Any:
                 return get_current_datetime() + difference
 
-        for module in (restraints, live):
-            monkeypatch.setattr(module, "datetime", Clock)
+        monkeypatch.setattr(home, "datetime", Clock)
 
     return ahead_by

@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from shadow_platform.automation.attempts import MAX_RUNS
 from shadow_platform.automation.verdicts import PERFORMANCE
 from shadow_platform.contracts.layout import Layout
 from shadow_platform_tests.automation.conftest import SetClock
@@ -34,7 +35,9 @@ def test_three_attempts_are_all(layout: Layout, instance: dg.DagsterInstance) ->
     report_verdict(instance, 1)
     keys = [request.run_key for _ in range(3) for request in daemon.tick(FAILURE).run_requests]
     assert keys == ["drift:e1", "drift:e1:attempt-2", "drift:e1:attempt-3"]
-    assert daemon.tick().skip_message.startswith("3 runs failed or were canceled, the last is ")
+    given_up = daemon.tick().skip_message
+    assert given_up.startswith("3 runs failed or were canceled, the last is ")
+    assert daemon.decisions()["e1"] == ("skipped", given_up)
     assert daemon.tick().skip_message == "no failing drift evaluation since the last tick"
     report_verdict(instance, 2)
     assert daemon.tick().run_requests[0].run_key == "drift:e2"
@@ -63,7 +66,8 @@ def test_a_failure_that_an_older_one_waits_with_answers_it(layout: Layout, insta
     daemon.tick()
     daemon.tick()
     assert daemon.runs() == ["e1", "e2"]
-    assert daemon.decisions()["e1"][1].endswith("; attempt 1 failed")
+    assert daemon.decisions()["e1"] == ("skipped", "answered by the run for drift e2")
+    assert daemon.run_ids()["e1"] == instance.get_runs()[-1].run_id
 
 
 def test_a_failure_that_late_data_took_back_is_not_tried_again(layout: Layout, instance: dg.DagsterInstance) -> None:
@@ -72,3 +76,25 @@ def test_a_failure_that_late_data_took_back_is_not_tried_again(layout: Layout, i
     daemon.tick(FAILURE)
     report_verdict(instance, 1, "pass", evaluation_id="e1-with-late-data")
     assert daemon.tick().skip_message == "no failing drift evaluation since the last tick"
+
+
+def test_a_run_that_an_outage_kept_from_beginning_is_asked_for_again_at_once_and_costs_nothing(
+    layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    daemon = Daemon(layout, instance, PATIENT)
+    report_verdict(instance, 1)
+    for number in range(4):
+        key = "drift:e1" if number == 0 else f"drift:e1:attempt-{number + 1}"
+        assert daemon.tick(dg.DagsterRunStatus.NOT_STARTED).run_requests[0].run_key == key
+        daemon.gives_up(instance.get_runs()[0].run_id)
+    assert daemon.tick(FAILURE).run_requests[0].run_key == "drift:e1:attempt-5"
+    assert "cooldown" in daemon.tick().skip_message
+
+
+def test_where_no_run_ever_begins_nobody_tries_for_ever(layout: Layout, instance: dg.DagsterInstance) -> None:
+    daemon = Daemon(layout, instance)
+    report_verdict(instance, 1)
+    for _ in range(MAX_RUNS):
+        assert daemon.tick(dg.DagsterRunStatus.NOT_STARTED).run_requests
+        daemon.gives_up(instance.get_runs()[0].run_id)
+    assert daemon.tick().skip_message.startswith("10 runs failed or were canceled")

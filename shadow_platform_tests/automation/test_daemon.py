@@ -1,6 +1,5 @@
-"""A real daemon, killed and started again: every failing evaluation starts exactly one run."""
+"""A real daemon that dies where a run can be lost, and is started again: every request is answered exactly once."""
 
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,34 +7,22 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from shadow_platform.automation.requests import TRIGGER_ID_TAG
-from shadow_platform.automation.restraints import UNFINISHED
-from shadow_platform_tests.automation.verdicts import report_performance, report_verdict
+from shadow_platform.contracts.layout import Layout
+from shadow_platform_tests.automation.asking import answers, ask_everything, daemon_home, is_answered, requests
 from shadow_platform_tests.conftest import StartProcess
 
-DAEMON = ["-m", "dagster._daemon", "run", "-m", "shadow_platform_tests.automation.location"]
+DAEMON = ["-m", "shadow_platform_tests.automation.dying_daemon"]
+LOCATION = "shadow_platform_tests.automation.location"
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 @pytest.fixture
-def instance(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """The persistent instance that the daemon uses too."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    shutil.copyfile(repository / "shadow_platform" / "dagster.yaml", home / "dagster.yaml")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("DAGSTER_HOME", str(daemon_home(tmp_path / "dagster", poll_s=2)))
     with dg.DagsterInstance.get() as made:
         yield made
-
-
-def _evaluations(instance: dg.DagsterInstance) -> list[str]:
-    return sorted(run.tags[TRIGGER_ID_TAG] for run in instance.get_runs())
-
-
-def _has_finished(instance: dg.DagsterInstance, evaluation_id: str) -> bool:
-    runs = instance.get_runs(dg.RunsFilter(tags={TRIGGER_ID_TAG: evaluation_id}))
-    return [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS]
 
 
 def _n_ticks(instance: dg.DagsterInstance) -> int:
@@ -43,25 +30,21 @@ def _n_ticks(instance: dg.DagsterInstance) -> int:
     return sum(len(instance.get_ticks(state.instigator_origin_id, state.selector_id)) for state in states)
 
 
-def test_each_failing_evaluation_starts_one_run_however_often_the_daemon_is_killed(
-    instance: dg.DagsterInstance, start_process: StartProcess
+def test_each_request_is_answered_once_though_the_daemon_dies_with_its_runs(
+    instance: dg.DagsterInstance, layout: Layout, start_process: StartProcess
 ) -> None:
-    report_verdict(instance, 0, "pass")
-    report_verdict(instance, 1)
-    daemon = start_process(DAEMON)
-    daemon.wait_until(lambda: _evaluations(instance) == ["e1"], "a run for the first failure", PATIENCE_S)
+    """Drift, performance, data and the night ask. One daemon dies before it submits a run, one with a run begun."""
+    ask_everything(layout, instance)
+    wanted = requests()
+    assert start_process([*DAEMON, "created", LOCATION]).process.wait(PATIENCE_S) == -signal.SIGKILL
+    daemon = start_process([*DAEMON, "never", LOCATION])
+    began = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    daemon.wait_until(lambda: instance.get_runs_count(began) > 0, "a run that began", PATIENCE_S)
     daemon.signal(signal.SIGKILL)
     daemon.process.wait()
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        instance.report_run_canceled(run)
 
-    report_verdict(instance, 2)
-    report_verdict(instance, 2)
-    daemon = start_process(DAEMON)
-    daemon.wait_until(lambda: _has_finished(instance, "e2"), "a finished run for the second failure", PATIENCE_S)
-    report_performance(instance, 2)
-    report_performance(instance, 3)
-    daemon.wait_until(lambda: _has_finished(instance, "p3"), "a finished run for the performance verdict", PATIENCE_S)
+    daemon = start_process([*DAEMON, "never", LOCATION])
+    daemon.wait_until(lambda: is_answered(instance, wanted), "an answer to every request", PATIENCE_S)
     ticks = _n_ticks(instance)
-    daemon.wait_until(lambda: _n_ticks(instance) >= ticks + 3, "three more ticks", PATIENCE_S)
-    assert _evaluations(instance) == ["e1", "e2", "p3"]
+    daemon.wait_until(lambda: _n_ticks(instance) >= ticks + 5, "five more ticks", PATIENCE_S)
+    assert answers(instance) == dict.fromkeys(wanted, 1)

@@ -16,7 +16,6 @@ from dagster._core.test_utils import create_run_for_test
 
 from shadow_platform.adapters.feature_store import materializing
 from shadow_platform.adapters.lake import Lake
-from shadow_platform.automation import late_days
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.definitions import build_definitions
@@ -197,7 +196,7 @@ def test_a_correction_that_the_online_store_could_not_take_is_brought_by_the_nex
 
 
 def test_an_online_store_that_was_away_for_long_is_tried_again_the_next_day(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home,
 ) -> None:
     home.platform.partition_records(USE_CASE).note_online(VIEW, {LAST_DAY: "other rows"})
     for _ in range(3):
@@ -208,12 +207,9 @@ def test_an_online_store_that_was_away_for_long_is_tried_again_the_next_day(
     told = home.tick().skip_message
     assert f"{VIEW.name} of {LAST_DAY} changed after it was brought online: 3 runs did not" in told
 
-    class Tomorrow(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.now(tz) + DAY
-
-    monkeypatch.setattr(late_days, "datetime", Tomorrow)
+    home.platform = PlatformResource(
+        shadow_home=str(home.layout.home), simulated_now=(datetime.now(UTC) + DAY).isoformat()
+    )
     assert [key.path[-1] for key in home.tick().run_requests[0].asset_selection] == ["online_features"]
 
 

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 
 import dagster as dg
+import pytest
 
 from shadow_platform.automation.verdicts import PERFORMANCE
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.retraining import HOLDS_TAG, NOTHING_TO_DO_TAG
 from shadow_platform.contracts.tables import PIPELINE_RUNS
-from shadow_platform_tests.automation.ticking import Daemon
+from shadow_platform_tests.automation.ticking import PATIENT, Daemon
 from shadow_platform_tests.automation.verdicts import report_verdict
 from shadow_platform_tests.tiny import USE_CASE as TINY
 
@@ -70,3 +72,37 @@ def test_an_idle_tick_writes_nothing(layout: Layout, instance: dg.DagsterInstanc
     for _ in range(2):
         daemon.tick()
     assert path.stat().st_mtime_ns == written
+
+
+def test_what_holds_back_the_attempt_after_a_run_that_broke_is_told_beside_that_run(
+    layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    drift, performance = Daemon(layout, instance, PATIENT), Daemon(layout, instance, PATIENT, PERFORMANCE)
+    report_verdict(instance, 1)
+    drift.tick(dg.DagsterRunStatus.FAILURE)
+    for daemon in (drift, performance, drift, performance):
+        daemon.tick()
+        outcome, reason = drift.decisions()["e1"]
+        assert (outcome, reason.partition(" of ")[0]) == ("deferred", "cooldown")
+    assert drift.run_ids() == {"e1": instance.get_runs()[0].run_id}
+
+
+def test_a_run_that_was_asked_less_than_its_version_was_says_so_in_pipeline_runs(
+    layout: Layout, instance: dg.DagsterInstance
+) -> None:
+    daemon = Daemon(layout, instance)
+    daemon.run({HOLDS_TAG: "version 3 is not promoted"})
+    daemon.tick()
+    ((_, reason),) = daemon.decisions().values()
+    assert reason == "a person launched the job; version 3 is not promoted"
+
+
+@pytest.mark.parametrize(("tag", "outcome"), [("", "started"), ("nothing to do", "skipped")])
+def test_a_run_that_found_something_to_do_after_all_has_started(
+    layout: Layout, instance: dg.DagsterInstance, tag: str, outcome: str
+) -> None:
+    daemon = Daemon(layout, instance, PATIENT)
+    daemon.run({NOTHING_TO_DO_TAG: tag})
+    report_verdict(instance, 1)
+    assert ("cooldown" in str(daemon.tick().skip_message)) == (outcome == "started")
+    assert outcome in {told for told, _ in daemon.decisions().values()}

@@ -10,7 +10,6 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from shadow_platform.adapters.log import FileLogSink
-from shadow_platform.automation import live
 from shadow_platform.automation.live import build_live_sensor
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.use_case import UseCase
@@ -26,10 +25,9 @@ MINUTE = timedelta(minutes=1)
 class Service:
     """A log that requests were answered into, and the sensor that watches it."""
 
-    def __init__(self, layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, layout: Layout, instance: dg.DagsterInstance) -> None:
         self.layout = layout
         self.instance = instance
-        self.monkeypatch = monkeypatch
 
     def answer(self, *at: datetime) -> None:
         """Append one line at each time."""
@@ -42,15 +40,8 @@ class Service:
         self, now: datetime, use_case: UseCase = TINY, status: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS
     ) -> Any:
         """One tick at a time; what it asks for is recorded as a run."""
-
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> Any:
-                return now
-
-        self.monkeypatch.setattr(live, "datetime", Clock)
         sensor = build_live_sensor(use_case, dg.define_asset_job(JOB_NAME), 300)
-        platform = PlatformResource(shadow_home=str(self.layout.home))
+        platform = PlatformResource(shadow_home=str(self.layout.home), simulated_now=now.isoformat())
         context = dg.build_sensor_context(instance=self.instance, resources={"platform": platform})
         data = sensor.evaluate_tick(context)
         for request in data.run_requests or []:
@@ -59,8 +50,8 @@ class Service:
 
 
 @pytest.fixture
-def service(layout: Layout, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Service:
-    return Service(layout, instance, monkeypatch)
+def service(layout: Layout, instance: dg.DagsterInstance) -> Service:
+    return Service(layout, instance)
 
 
 def test_it_is_off_by_default_and_ticks_at_the_monitoring_interval(monkeypatch: pytest.MonkeyPatch) -> None:

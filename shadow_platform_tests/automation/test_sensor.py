@@ -5,6 +5,7 @@ import pytest
 
 from shadow_platform.automation import evaluations, retrain_run_config
 from shadow_platform.automation.evaluations import Cursor
+from shadow_platform.automation.nightly import decide_run_config
 from shadow_platform.automation.requests import TRIGGER_ID_TAG
 from shadow_platform.automation.verdicts import PERFORMANCE
 from shadow_platform.contracts.layout import Layout
@@ -105,7 +106,7 @@ def test_several_pending_failures_make_one_run_of_the_latest_window(
     daemon.tick()
     assert daemon.runs() == ["e3"]
     assert daemon.decisions()["e3"][0] == "started"
-    assert daemon.decisions()["e1"] == ("skipped", "answered by the run for evaluation e3")
+    assert daemon.decisions()["e1"] == ("skipped", "answered by the run for drift e3")
     assert not daemon.tick().run_requests
 
 
@@ -224,10 +225,17 @@ def test_a_run_is_tagged_with_what_asked_for_it(layout: Layout, instance: dg.Dag
     assert tags["shadow/as_of"] == window_end(1).isoformat()
 
 
-@pytest.mark.parametrize("trigger", ["drift", "performance", "schedule"])
+@pytest.mark.parametrize("trigger", ["drift", "performance", "data", "schedule"])
 def test_the_run_config_fits_the_retrain_job(trigger: str) -> None:
     from shadow_platform.definitions import build_definitions
 
     job = build_definitions([TINY]).resolve_job_def("tiny_retrain")
     config = retrain_run_config(TINY, window_end(0), trigger)
     assert dg.validate_run_config(job, config)
+
+
+def test_the_config_of_a_nightly_decision_fits_the_decide_job() -> None:
+    from shadow_platform.definitions import build_definitions
+
+    job = build_definitions([TINY]).resolve_job_def("tiny_decide")
+    assert dg.validate_run_config(job, decide_run_config(TINY, window_end(0)))

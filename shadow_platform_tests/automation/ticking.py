@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.test_utils import create_run_for_test
 
 from shadow_platform.adapters.lake import Lake
@@ -69,13 +70,23 @@ class Daemon:
         run = create_run_for_test(self.instance, job_name=JOB.name, tags=dict(tags), status=status)
         return str(run.run_id)
 
-    def night(self, at: datetime) -> Any:
-        """One tick of the schedule."""
-        context = dg.build_schedule_context(
+    def gives_up(self, run_id: str) -> None:
+        """Let run monitoring give a run up that did not begin in time."""
+        run = self.instance.get_run_by_id(run_id)
+        assert run is not None
+        late = JobFailureData(error=None, failure_reason=RunFailureReason.START_TIMEOUT)
+        self.instance.report_run_failed(run, "Run timed out due to taking longer than 180 seconds to start.", late)
+
+    def night(
+        self, at: datetime, status: dg.DagsterRunStatus = SUCCESS, schedule: dg.ScheduleDefinition | None = None
+    ) -> Any:
+        """One tick of the nightly training, or of another schedule."""
+        # Left open, it would leave an instance behind that later tests find closed.
+        with dg.build_schedule_context(
             instance=self.instance, scheduled_execution_time=at, resources={"platform": self.platform}
-        )
-        data = self.schedule.evaluate_tick(context)
-        self.launch(data)
+        ) as context:
+            data = (schedule or self.schedule).evaluate_tick(context)
+        self.launch(data, status)
         return data
 
     def runs(self) -> list[str | None]:

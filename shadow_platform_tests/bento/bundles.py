@@ -90,6 +90,20 @@ def hanging_bundle(parent: Path) -> str:
     return _write(parent, "hanging", _line(0.02, -1.0, nodes, {**constants, **_COUNT}))
 
 
+def mingling_bundle(parent: Path) -> str:
+    """Hash of a model whose answer to a request depends on the carts it is scored together with."""
+    nodes = [
+        helper.make_node("Gather", ["x", "zero"], ["cart"], axis=1),
+        helper.make_node("ReduceMean", ["cart"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "little"], ["extra"]),
+    ]
+    constants: dict[str, np.ndarray] = {
+        "zero": np.array(0, dtype=np.int64),
+        "little": np.array(0.01, dtype=np.float32),
+    }
+    return _write(parent, "mingling", _line(0.02, -1.0, nodes, constants))
+
+
 _COUNT: dict[str, np.ndarray] = {"true": np.array(True), "start": np.zeros((1, 1), dtype=np.float32)}
 
 

@@ -18,9 +18,10 @@ import httpx
 import psutil
 import pytest
 
-from bento.build import BUILDING, build_bento, stage, verify_bento
+from bento.build import BUILDING, build_bento, stage
 from bento.package import content_hash, seed_from_package, tree_hash
 from bento.serve import free_port
+from bento.verify import verify_bento
 from shadow_platform.adapters.bundle import FILES
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.contracts.deployment import DeploymentManifest
@@ -88,7 +89,7 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
         *(f"packaged/bundles/{digest}/{name}" for digest in hashes for name in FILES),
     }
     rooms = (
-        r"bento/(?!build|contents|serve\b)\w+",
+        r"bento/(?!build|contents|serve\b|verify)\w+",
         r"bento/(api|answering|explaining|shadowing)/\w+",
         r"feature_repo/(__init__|declarations|derivations)",
         r"shadow_platform/(__init__|settings|contracts/(policies/)?\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
@@ -219,6 +220,19 @@ def test_a_bento_that_lacks_code_or_holds_an_altered_bundle_fails_its_check(made
     (copy / "src" / "bento" / "explaining" / "explain.py").unlink()
     with pytest.raises(BundleError, match=r"fails its check: [^$]*bento\.explaining\.explain"):
         verify_bento(copy, content_hash(copy))
+
+
+def test_a_bento_whose_service_does_not_answer_the_usual_request_fails_its_check(made: Made, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(made.folder, copy)
+    schema = copy / "src" / "packaged" / "openapi.json"
+    document = json.loads(schema.read_text())
+    examples = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    examples["usual"]["value"]["cart_value"] = "much"
+    schema.write_text(json.dumps(document))
+    with pytest.raises(BundleError, match=r"does not answer with version 1: status 422, .*cart_value"):
+        verify_bento(copy, content_hash(copy))
+    assert [p.pid for p in psutil.process_iter(["cmdline"]) if str(copy) in " ".join(p.info["cmdline"] or ())] == []
 
 
 def test_a_home_within_the_bento_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -108,6 +110,22 @@ def test_promotion_begins_a_probation_and_rollback_needs_no_registry(home: Regis
     assert f"agree: champion {GOOD}" in shadow("models", "reconcile").output
     assert home.registry.alias(USE_CASE, "champion") == home.manifest.champion.version == GOOD
     assert not is_registry_behind(home.layout, USE_CASE)
+
+
+def test_a_rollback_by_hand_imports_nothing_heavy_before_the_workers_answer(home: RegisteredShop) -> None:
+    """Dagster, MLflow and a product's tools take seconds to import, and the bad champion answers meanwhile."""
+    home.change("promote", version=SLOW)
+    script = f"""if True:
+        import sys
+        from shadow_platform.cli import deploying, typer_app
+        deploying._reconcile = lambda use_case: None
+        typer_app(["rollback", "-u", {USE_CASE!r}, "--reason", "worse"], standalone_mode=False)
+        print("imported", sorted({{"dagster", "mlflow", "numpy", "pandas", "sklearn"}} & sys.modules.keys()))
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert "imported []" in done.stdout, done.stdout + done.stderr
+    assert home.manifest.champion.version == GOOD
+    home.reconcile()
 
 
 def test_a_change_waits_until_every_worker_answers_with_it(home: RegisteredShop, shadow: Command) -> None:

@@ -219,6 +219,7 @@ def test_a_label_known_before_the_latest_evaluation_is_taken_as_a_backfill_only(
     decided = dict.fromkeys(GATE_DECISIONS.column_names, "x") | {
         "use_case": "tiny",
         "criteria": "[]",
+        "maturity": "{}",
         "fingerprints": "{}",
     }
     times = {"as_of": START + timedelta(days=2), "decided_at": NOW}

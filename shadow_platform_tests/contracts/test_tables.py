@@ -25,7 +25,12 @@ PROMISED = (
     "drift_correlation_sums",
     "data_quality",
     "feature_parity",
+    "gate_sequences",
     "gate_decisions",
+    "gate_reviews",
+    "a_a_runs",
+    "rollout_steps",
+    "alerts",
     "model_versions",
     "model_transitions",
     "model_experiments",
@@ -71,7 +76,7 @@ def test_table_and_columns_explain_themselves(schema: TableSchema) -> None:
 @each_table
 def test_column_names_carry_their_unit(schema: TableSchema) -> None:
     instants = {column.name for column in schema.columns if column.type == "TIMESTAMPTZ"}
-    unmarked = {name for name in instants if not re.search(r"(_at|_on|_start|_end|_as_of|^as_of)$", name)}
+    unmarked = {name for name in instants if not re.search(r"(_at|_on|_from|_start|_end|_as_of|^as_of)$", name)}
 
     assert unmarked == set()
     assert [name for name in schema.column_names if "latency" in name and not name.endswith("_ms")] == []

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shadow_platform.domain.gates.clusters import Clusters
 from shadow_platform.domain.gates.sequence import confidence_sequence, log_loss
 from shadow_platform.domain.labels import combine, known_on, latest_labels, matured_cohort, pair
 from shadow_platform_tests.streams import equal_models
@@ -224,7 +225,7 @@ def test_arrival_order_promotes_an_equal_challenger_that_prediction_order_does_n
     looks = np.arange(200, 1_600, 200)
 
     def promoted(order: np.ndarray, row: int) -> bool:
-        sequence = confidence_sequence(difference[row][order], np.arange(3_000))
+        sequence = confidence_sequence(difference[row][order], Clusters(np.arange(3_000)))
         return bool((sequence.lower[looks - 1] > 0).any())
 
     by_arrival = np.mean([promoted(np.argsort(known[row], kind="stable"), row) for row in range(40)])

@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
+from shadow_platform.contracts.deployment import Canary, DeployedModel, DeploymentManifest
 from shadow_platform.contracts.ports import RegisteredVersion
-from shadow_platform.contracts.verdicts import Criterion, Decision, GateDecision, Outcome
+from shadow_platform.contracts.verdicts import Criterion, Decision, GateDecision, Outcome, Purpose
 from shadow_platform.domain.promotion import Action, in_order, next_challenger, plan
+from shadow_platform_tests.rollouts import decision
 
-AT = datetime(2013, 4, 1, tzinfo=UTC)
+AT, LATER = datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 4, 2, tzinfo=UTC)
 
 
 def model(version: str) -> DeployedModel:
@@ -26,20 +27,6 @@ def manifest(champion: str = "1", challengers: tuple[str, ...] = ("2",)) -> Depl
     )
 
 
-def decision(verdict: Decision) -> GateDecision:
-    return GateDecision(
-        decision_id="d",
-        use_case="tiny",
-        champion_version="1",
-        challenger_version="2",
-        as_of=AT,
-        decision=verdict,
-        criteria=(),
-        reason="because",
-        fingerprints={},
-    )
-
-
 @pytest.mark.parametrize(
     ("verdict", "action"),
     [
@@ -49,10 +36,41 @@ def decision(verdict: Decision) -> GateDecision:
     ],
 )
 def test_a_current_decision_is_acted_on(verdict: Decision, action: Action) -> None:
-    found = plan(decision(verdict), manifest())
+    found = plan(decision(verdict), manifest(), AT)
 
     assert (found.action, found.version, found.expected_champion) == (action, "2", "1")
     assert "because" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("verdict", "action"),
+    [
+        (Decision.PROMOTE, Action.ROLL_BACK),
+        (Decision.REJECT, Action.ARCHIVE),
+        (Decision.WAIT, Action.NOTHING),
+    ],
+)
+def test_a_watch_brings_the_champion_before_back_or_ends(verdict: Decision, action: Action) -> None:
+    watched = manifest().model_copy(update={"previous": model("2")})
+
+    assert plan(decision(verdict, purpose=Purpose.WATCH), watched, LATER).action is action
+
+
+def test_a_watch_decides_nothing_about_a_champion_that_came_after_its_decision() -> None:
+    watched = manifest().model_copy(update={"previous": model("2")})
+
+    found = plan(decision(Decision.PROMOTE, purpose=Purpose.WATCH), watched, AT)
+
+    assert (found.action, "became champion again" in found.reason) == (Action.NOTHING, True)
+
+
+def test_a_watch_of_a_version_that_is_no_longer_the_champion_before_changes_nothing() -> None:
+    watched = manifest().model_copy(update={"previous": model("9")})
+
+    found = plan(decision(Decision.PROMOTE, purpose=Purpose.WATCH), watched, LATER)
+
+    assert found.action is Action.NOTHING
+    assert "no longer the champion before this one" in found.reason
 
 
 @pytest.mark.parametrize("verdict", [Decision.PROMOTE, Decision.REJECT])
@@ -69,7 +87,7 @@ def test_a_current_decision_is_acted_on(verdict: Decision, action: Action) -> No
 def test_an_outdated_decision_changes_nothing(
     verdict: Decision, deployed: DeploymentManifest | None, reason: str
 ) -> None:
-    found = plan(decision(verdict), deployed)
+    found = plan(decision(verdict), deployed, AT)
 
     assert found.action is Action.NOTHING
     assert reason in found.reason
@@ -84,6 +102,12 @@ def test_the_promotion_with_the_largest_certain_gain_comes_first() -> None:
     wait, reject = gaining(Decision.WAIT, 0.5), decision(Decision.REJECT)
 
     assert in_order([reject, small, wait, large])[:2] == [large, small]
+
+
+def test_a_rollback_comes_before_every_promotion() -> None:
+    back, onward = decision(Decision.PROMOTE, purpose=Purpose.WATCH), decision(Decision.PROMOTE)
+
+    assert in_order([onward, back]) == [back, onward]
 
 
 def versions(n: int) -> list[RegisteredVersion]:
@@ -121,3 +145,18 @@ def test_only_a_version_that_was_never_tried_enters_the_shadow(
     found = next_challenger(versions(n), deployed, rejected)
 
     assert (found.version if found else None) == expected
+
+
+def test_a_version_that_was_champion_once_is_not_tried_again() -> None:
+    deployed = manifest("1", ()).model_copy(update={"previous": model("3")})
+
+    assert next_challenger(versions(3), deployed, (), served=("1", "2", "3")) is None
+
+
+def test_a_shadow_full_of_versions_that_are_kept_takes_no_newer_one() -> None:
+    answering = Canary(model=model("4"), share=0.1, salt="s", started_at=AT)
+    full = manifest("1", ("2", "3", "4")).model_copy(update={"previous": model("2"), "canary": answering})
+
+    assert next_challenger(versions(5), full, (), rolling="3") is None
+    found = next_challenger(versions(5), full, ())
+    assert (found.version if found else None) == "5"

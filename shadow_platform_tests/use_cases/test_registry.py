@@ -3,6 +3,7 @@
 import pytest
 
 from shadow_platform.contracts.errors import UseCaseError
+from shadow_platform.domain.gates.clusters import DAY_AND_SUBJECT
 from shadow_platform.use_cases import load_use_case, use_case_names
 from shadow_platform_tests import tiny
 
@@ -31,3 +32,8 @@ def test_an_address_without_a_value_says_what_is_missing(address: str) -> None:
 def test_a_value_of_another_type_is_refused() -> None:
     with pytest.raises(UseCaseError, match="is a int; expected a UseCase value"):
         load_use_case("shadow_platform_tests.tiny:SEED")
+
+
+@pytest.mark.parametrize("name", use_case_names())
+def test_a_subject_that_comes_back_counts_as_one_in_the_gate_of_every_product(name: str) -> None:
+    assert load_use_case(name).gate.cluster == DAY_AND_SUBJECT

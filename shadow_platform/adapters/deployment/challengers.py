@@ -18,9 +18,10 @@ from shadow_platform.adapters.deployment.journal import (
     following,
     transition,
 )
-from shadow_platform.adapters.deployment.manifest import CHALLENGERS, MAX_CHALLENGERS, aliases_of
-from shadow_platform.contracts.deployment import Canary, DeployedModel, DeploymentManifest
-from shadow_platform.contracts.errors import RegistryError
+from shadow_platform.adapters.deployment.manifest import CHALLENGERS, aliases_of
+from shadow_platform.adapters.deployment.rollouts import read_rollout
+from shadow_platform.contracts.deployment import MAX_CHALLENGERS, DeployedModel, DeploymentManifest
+from shadow_platform.contracts.errors import RegistryError, TransitionConflict
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import LogSink, Registry
 
@@ -39,7 +40,10 @@ def add_challenger(
 ) -> DeploymentManifest:
     """Let a version shadow the champion, beside the newest of those that already do. The champion itself: A/A.
 
-    At most ``MAX_CHALLENGERS`` shadow at once, newest first; the oldest that answers nobody as canary leaves.
+    At most ``MAX_CHALLENGERS`` shadow at once, newest first; the oldest that nothing keeps (``kept``) leaves.
+
+    Raises:
+        RegistryError: every place is taken by a version that is kept.
     """
     desk = Desk(registry, layout, audit, use_case)
     with transition(desk, now, version) as found:
@@ -47,7 +51,7 @@ def add_challenger(
         if version in _versions(current):
             return current
         model = deployable(desk, version, now)
-        models = _newest((model, *current.challengers), current.canary)
+        models = (model, *_staying(current, _rolling(layout, use_case)))
         manifest = following(current, now, challengers=models)
         return execute(desk, manifest, Cause(actor, reason, evidence_id), change(CHALLENGERS[0], None, version))
 
@@ -63,13 +67,26 @@ def remove_challenger(
     reason: str,
     now: datetime,
     evidence_id: str | None = None,
+    expected_generation: int | None = None,
 ) -> DeploymentManifest:
-    """Take a version out of the shadow; if it is the canary, it answers nobody any more. Repeating it is harmless."""
+    """Take a version out of the shadow; if it is the canary, it answers nobody any more. Repeating it is harmless.
+
+    Args:
+        expected_generation: of the deployment that the reason is about; ``None``: whichever is in force.
+
+    Raises:
+        TransitionConflict: the version shadows another deployment meanwhile.
+    """
     desk = Desk(registry, layout, audit, use_case)
     with transition(desk, now) as found:
         current = deployed(found, use_case)
         if version not in _versions(current):
             return current
+        if expected_generation not in (None, current.generation):
+            raise TransitionConflict(
+                f"the deployment of {use_case} is at generation {current.generation}, but version {version} was to "
+                f"leave the shadow of generation {expected_generation}"
+            )
         left = tuple(model for model in current.challengers if model.version != version)
         canary = None if current.canary and current.canary.model.version == version else current.canary
         manifest = following(current, now, challengers=left, canary=canary)
@@ -122,13 +139,23 @@ def challenger(current: DeploymentManifest, version: str) -> DeployedModel:
     )
 
 
-def _newest(models: tuple[DeployedModel, ...], canary: Canary | None) -> tuple[DeployedModel, ...]:
-    answering = canary.model.version if canary and canary.share > 0 else None
-    left = list(models)
-    while len(left) > MAX_CHALLENGERS:
-        oldest = next(model for model in reversed(left) if model.version != answering)
+def _staying(current: DeploymentManifest, rolling: str | None) -> list[DeployedModel]:
+    """Challengers beside which one more has room."""
+    left, kept = list(current.challengers), current.kept(rolling)
+    while len(left) >= MAX_CHALLENGERS:
+        oldest = next((model for model in reversed(left) if model.version not in kept), None)
+        if oldest is None:
+            raise RegistryError(
+                f"the shadow of {current.use_case} is full: versions {', '.join(kept)} are watched, answer as canary "
+                "or are on their way to champion; remove one first"
+            )
         left.remove(oldest)
-    return tuple(left)
+    return left
+
+
+def _rolling(layout: Layout, use_case: str) -> str | None:
+    rollout = read_rollout(layout, use_case)
+    return None if rollout is None or rollout.state.is_end else rollout.version
 
 
 def _versions(current: DeploymentManifest) -> list[str]:

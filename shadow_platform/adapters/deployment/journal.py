@@ -194,11 +194,12 @@ def following(current: DeploymentManifest, now: datetime, **changes: Any) -> Dep
 def succeeded(
     current: DeploymentManifest, champion: DeployedModel, now: datetime, probation_until: datetime | None = None
 ) -> DeploymentManifest:
-    """The next generation, with another champion: it leaves the shadow, and every canary ends.
+    """The next generation, with another champion: it leaves the shadow, every canary ends, and so does a watch.
 
     A canary that was halted stays known as long as it shadows, so that ``CANARY_SPLIT`` does not start it again.
     """
-    others = tuple(model for model in current.challengers if model.version != champion.version)
+    watched = current.previous.version if current.previous else None
+    others = tuple(model for model in current.challengers if model.version not in (champion.version, watched))
     canary = current.canary
     is_remembered = (
         canary is not None and canary.halted_reason is not None and canary.model.version in _versions(others)

@@ -10,14 +10,13 @@ from pathlib import Path
 import uuid_utils
 from pydantic import ValidationError
 
-from shadow_platform.contracts.deployment import DeploymentManifest
+from shadow_platform.contracts.deployment import MAX_CHALLENGERS, DeploymentManifest
 from shadow_platform.contracts.errors import RegistryError
 from shadow_platform.contracts.verdicts import Frozen
 
 CHAMPION, PREVIOUS, CANARY = "champion", "previous", "canary"
-CHALLENGERS = ("challenger", "challenger-2", "challenger-3")
+CHALLENGERS = ("challenger", *(f"challenger-{n}" for n in range(2, MAX_CHALLENGERS + 1)))
 ALIASES = (CHAMPION, PREVIOUS, *CHALLENGERS, CANARY)
-MAX_CHALLENGERS = len(CHALLENGERS)
 
 
 def aliases_of(manifest: DeploymentManifest) -> dict[str, str | None]:

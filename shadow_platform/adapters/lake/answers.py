@@ -12,7 +12,7 @@ from shadow_platform.contracts.tables import PREDICTIONS
 from shadow_platform.contracts.use_case import FeatureKind
 
 JUDGED = (
-    *("use_case", "request_id", "subject_id", "requested_at", "model_version", "variant", "is_fallback"),
+    *("use_case", "request_id", "subject_id", "requested_at", "logged_at", "model_version", "variant", "is_fallback"),
     *("probability", "prediction", "is_explored", "label_propensity"),
 )
 """Columns of ``predictions`` by which answers are judged."""

@@ -9,13 +9,21 @@ The same card and pictures give the same bytes, because both files are part of t
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Template
 
-from shadow_platform.adapters.pages.rendering import data_uri, page_template, picture_title, words
+from shadow_platform.adapters.pages.rendering import (
+    data_uri,
+    moment,
+    number,
+    page_template,
+    percent,
+    picture_title,
+    words,
+)
 from shadow_platform.contracts.model_card import FeatureImportance, MetricEstimate, ModelCard
 
 METRICS = {
@@ -83,9 +91,9 @@ def _template() -> Template:
         "duration": _duration,
         "metric_meaning": lambda name: METRICS.get(name, ("", ""))[1],
         "metric_name": lambda name: METRICS.get(name, (words(name), ""))[0],
-        "moment": _moment,
-        "number": _number,
-        "percent": _percent,
+        "moment": moment,
+        "number": number,
+        "percent": percent,
     }
     return page_template("model_card.html.jinja", filters)
 
@@ -103,27 +111,6 @@ def _alike(metric: MetricEstimate) -> list[str]:
     decimals = min(max(2 - math.floor(math.log10(size)), 0), 5) if math.isfinite(size) and size > 0 else 3
     bounds = [] if metric.low is None or metric.high is None else [metric.low, metric.high]
     return [f"{value:,.{decimals}f}" for value in (metric.value, *bounds)]
-
-
-def _number(value: float) -> str:
-    """Four significant digits, without an exponent where a person would write none."""
-    if not math.isfinite(value) or value == 0:
-        return "0" if value == 0 else "not a number" if math.isnan(value) else f"{value}"
-    if abs(value) < 1e-4:
-        return f"{value:.2g}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value))))
-    text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
-
-
-def _moment(time: datetime) -> str:
-    moment = time.astimezone(UTC)
-    is_midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
-    return f"{moment:%Y-%m-%d}" if is_midnight else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
-"""Pictures of champion and challenger: both over time, and the evidence between them.
+"""Picture of champion and challenger over time.
 
-Upstream: ``shadow_comparisons``, the gate. Downstream: metadata of ``shadow_comparison_hourly`` and ``gate_decision``.
+Upstream: ``shadow_comparisons``. Downstream: metadata of ``shadow_comparison_hourly``, results in the registry.
 """
 
 import io
@@ -38,27 +38,6 @@ def comparison_png(comparisons: pd.DataFrame, title: str) -> bytes:
     below.axhline(0, color=NEUTRAL, linewidth=0.8)
     above.set_ylabel("mean probability")
     below.set_ylabel("challenger − champion\n(mean, 5–95 %)")
-    return _png(figure, above, title)
-
-
-def evidence_png(path: pd.DataFrame, margin: float, title: str) -> bytes:
-    """Mean gain in log loss with its anytime-valid bounds over time, and below it the number of pairs.
-
-    Args:
-        path: ``at, mean, lower, upper, n``, one row a cluster of the confidence sequence.
-        margin: gain above which the lower bound promotes.
-    """
-    figure, (above, below) = _two_axes()
-    above.plot(path["at"], path["mean"], color=CHALLENGERS[0], label="mean gain", linewidth=1.2)
-    above.fill_between(path["at"], path["lower"], path["upper"], color=CHALLENGERS[0], alpha=0.2, linewidth=0)
-    above.axhline(margin, color=NEUTRAL, linewidth=0.8, linestyle="--", label=f"promote above {margin:g}")
-    above.axhline(0, color=NEUTRAL, linewidth=0.8)
-    bound = float((path["upper"] - path["lower"]).quantile(0.7)) if len(path) else 1.0
-    if bound > 0:
-        above.set_ylim(-1.5 * bound, 1.5 * bound)
-    below.plot(path["at"], path["n"], color=NEUTRAL, linewidth=1.2)
-    above.set_ylabel("log-loss gain\nof the challenger, nats")
-    below.set_ylabel("labelled pairs")
     return _png(figure, above, title)
 
 

@@ -106,7 +106,7 @@ def build_live_drift_verdict(use_case: UseCase) -> dg.AssetsDefinition:
         with scope live. Key: scope and evaluation_id. Not partitioned.
         """
         served = Served(platform, use_case)
-        end = moment(config.end).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        end = moment(config.end, platform.now()).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         lookback = timedelta(hours=platform.settings.monitoring_lookback)
         policy = replace(served.policy, window=lookback, window_rows=None)
         done = _evaluate(context, served, end, policy, "live")
@@ -123,7 +123,7 @@ def _evaluate(
     """The window that ends with ``end``, judged and recorded."""
     with served.platform.one_blas_thread():
         verdict = judge(served, end, policy)
-    done = record(served.platform, served.use_case, verdict, scope, datetime.now(UTC))
+    done = record(served.platform, served.use_case, verdict, scope, served.platform.now())
     context.log.info("until %s: %s", end.isoformat(), done.verdict.explanation)
     if done.change:
         context.log.warning("until %s: requests changed, and the outcome with them: %s", end.isoformat(), done.change)

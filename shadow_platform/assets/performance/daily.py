@@ -52,7 +52,8 @@ def build_performance_daily(use_case: UseCase) -> dg.AssetsDefinition:
         estimated by inverse propensities, or null when these are zero.
         """
         with platform.lake().label_imports(use_case).judged_or_imported():
-            as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), moment(config.as_of))
+            wanted = moment(config.as_of, platform.now())
+            as_of = labels_known_until(platform.lake().table_days(LABELS, use_case), wanted)
             judged = _judged(platform, use_case, as_of, config.first_day)
             records: list[dict[str, Any]] = []
             uncalibrated = []

@@ -74,7 +74,9 @@ def calibrator_of(evaluated: Evaluated) -> Calibrator:
 
 def _propensity(platform: PlatformResource, use_case: UseCase, requests: pd.DataFrame) -> NDArray[np.float64]:
     """Chance of each request to show its outcome; 1 where this platform hides labels and did not answer it."""
-    if use_case.label.hidden_by != "platform" or requests.empty:
+    if requests.empty:
+        return np.zeros(0)
+    if use_case.label.hidden_by != "platform":
         return censor(requests, use_case.label.hidden_by)["label_propensity"].to_numpy(np.float64)
     answers = platform.lake().read_answers(use_case, start=requests["requested_at"].min().date())
     answers = answers[[*LABEL_KEY, "prediction", "is_explored", "label_propensity"]]

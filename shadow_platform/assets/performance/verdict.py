@@ -63,9 +63,9 @@ def build_performance_verdict(use_case: UseCase) -> dg.AssetsDefinition:
         Grain: one evaluation, of the policy's window that ends where cohorts have matured; a row in
         performance_verdicts. Key: evaluation_id, the fingerprint of the inputs. Not partitioned.
         """
-        judged = _Judged.read(platform, use_case, moment(config.as_of))
+        judged = _Judged.read(platform, use_case, moment(config.as_of, platform.now()))
         verdict = judge_performance(judged.inputs(platform, use_case))
-        row = _row(verdict, _replaced(platform, use_case, verdict))
+        row = _row(verdict, _replaced(platform, use_case, verdict), platform.now())
         platform.lake().append_rows(PERFORMANCE_VERDICTS, use_case, [row])
         context.log.info("%s: %s", verdict.outcome, verdict.explanation)
         return dg.MaterializeResult(metadata=_facts(verdict), check_results=[verdict_result(verdict)])
@@ -147,9 +147,9 @@ def _replaced(platform: PlatformResource, use_case: UseCase, verdict: Performanc
     return str(last.iloc[0]) if len(last) else None
 
 
-def _row(verdict: PerformanceVerdict, replaces: str | None) -> dict[str, Any]:
+def _row(verdict: PerformanceVerdict, replaces: str | None, now: datetime) -> dict[str, Any]:
     facts = verdict.model_dump() | {"outcome": verdict.outcome.value}
-    return facts | {"replaces": replaces, "evaluated_at": datetime.now(UTC)}
+    return facts | {"replaces": replaces, "evaluated_at": now}
 
 
 def _facts(verdict: PerformanceVerdict) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from shadow_platform.contracts.use_case import Choice, ModelSpec, Parameter, Ran
 from shadow_platform.domain import training
 
 # Dagster shows the names of the members, which are what run configurations and tables hold.
-Trigger = StrEnum("Trigger", ["bootstrap", "drift", "performance", "schedule", "manual"])
+Trigger = StrEnum("Trigger", ["bootstrap", "drift", "performance", "data", "schedule", "manual"])
 
 
 class ModelConfig(dg.Config):

@@ -54,7 +54,13 @@ def build_training_frame(use_case: UseCase) -> dg.AssetsDefinition:
     @dg.asset(
         key=[use_case.name, "training_frame"],
         deps=[
-            [use_case.name, name] for name in ("events", "feature_definitions", *(view.name for view in use_case.views))
+            [use_case.name, name]
+            for name in (
+                "retraining_request",
+                "events",
+                "feature_definitions",
+                *(view.name for view in use_case.views),
+            )
         ],
         group_name="training",
         kinds={"duckdb", "feast", "parquet"},
@@ -69,7 +75,7 @@ def build_training_frame(use_case: UseCase) -> dg.AssetsDefinition:
         Grain: one row a matured request. Key: subject_id, requested_at. Not partitioned: each frame is kept under its
         fingerprint, and a rolling window is a later ``as_of``.
         """
-        as_of = moment(config.as_of) if config.as_of else _end_of_events(platform, use_case)
+        as_of = moment(config.as_of, platform.now()) if config.as_of else _end_of_events(platform, use_case)
         sources = sources_of_frame(platform, use_case, as_of)
         seen = latest_materializations(context.instance, sources)
         frame, counts = _point_in_time_frame(platform, use_case, as_of)

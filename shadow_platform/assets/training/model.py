@@ -4,7 +4,7 @@ Upstream: the training frame. Downstream: deployment (aliases are set there, nev
 """
 
 import time
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -21,6 +21,7 @@ from shadow_platform.assets.training.accounting import (
 from shadow_platform.assets.training.asking import Asked, ModelConfig, Trigger, asked
 from shadow_platform.assets.training.frame import frame_in_force
 from shadow_platform.assets.training.making import Made, Recipe, make
+from shadow_platform.assets.training.request import asked_of, note_what_holds
 from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.ports import RegisteredVersion
 from shadow_platform.contracts.tables import MODEL_EXPERIMENTS, MODEL_METRICS, MODEL_VERSIONS
@@ -97,6 +98,7 @@ class _Training:
         usual = Trigger.manual if platform.manifest(use_case) else Trigger.bootstrap
         self.trigger = (config.trigger or usual).value
         self.frame = frame_in_force(context, use_case)
+        self.tags_asked, self.note_what_holds = asked_of(context), partial(note_what_holds, context)
 
     def materialize(self, run: "TrainingRun") -> dg.MaterializeResult:
         """Make the model; register it if nothing speaks against it; account for it either way."""
@@ -107,13 +109,14 @@ class _Training:
         tags = {
             "role": self.role,
             "trigger": self.trigger,
+            **self.tags_asked,
             **provenance_tags(made, self.frame.partitions_fingerprint, self.platform.code_state()),
         }
         not_kept = log_run(self.platform, run, made, tags)
         if not_kept:
             self.log.warning(not_kept)
         registered = self._registered(run, made, tags)
-        account = Account(made, run.run_id, self.role, self.trigger, datetime.now(UTC), training_s, registered)
+        account = Account(made, run.run_id, self.role, self.trigger, self.platform.now(), training_s, registered)
         self._append_rows(account)
         card = self.platform.layout.bundles / registered.bundle_hash / "card.html" if registered else None
         return dg.MaterializeResult(metadata=metadata_of(self.use_case, account, card), check_results=_checks(made))
@@ -156,6 +159,7 @@ class _Training:
         _, folder = made.write(self.platform, self.use_case, self.platform.bundles())
         registered = self.platform.registry().register(self.use_case.name, folder, run.run_id, tags)
         self._register_features(registered)
+        self.note_what_holds(registered)
         return registered
 
     def _register_features(self, version: RegisteredVersion) -> None:

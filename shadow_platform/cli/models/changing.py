@@ -6,8 +6,9 @@ platform, so a change by hand has the same compare-and-swap, manifest and audit 
 
 from rich.console import Console
 
+from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.cli.deploying import change, change_without_registry
-from shadow_platform.resources import PlatformResource
+from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
 
 
@@ -16,7 +17,7 @@ def promote_version(
 ) -> int:
     """Make a version champion; returns the exit code."""
     if probation_s is None:
-        probation_s = PlatformResource().settings.slo_probation_seconds
+        probation_s = load_settings().slo_probation_seconds
     return change(
         use_case,
         "promote",
@@ -30,17 +31,22 @@ def promote_version(
 
 def roll_back(use_case: str, reason: str, wait: bool) -> int:
     """Put the previous champion back, whether the registry answers or not; returns the exit code."""
-    platform, found = PlatformResource(), load_use_case(use_case)
-    manifest = platform.manifest(found)
+    layout = load_settings().layout
+    # Importing a product's package costs seconds that a bad champion goes on answering.
+    is_served = use_case in {path.stem for path in layout.manifests()}
+    name = use_case if is_served else load_use_case(use_case).name
+    manifest = read_manifest(layout.manifest(name))
     previous = manifest.previous if manifest else None
-    if manifest is None or previous is None or not (platform.layout.bundles / previous.bundle_hash).is_dir():
+    if manifest is None or previous is None or not (layout.bundles / previous.bundle_hash).is_dir():
         return change(use_case, "rollback", wait, reason=reason)
     return change_without_registry(use_case, "emergency_rollback", wait, manifest, reason=reason)
 
 
 def reconcile(use_case: str) -> None:
     """Make registry and deployment agree."""
-    platform, found = PlatformResource(), load_use_case(use_case)
-    manifest = platform.reconcile(found)
+    from shadow_platform.resources import PlatformResource
+
+    found = load_use_case(use_case)
+    manifest = PlatformResource().reconcile(found)
     champion = manifest.champion.version if manifest else "none"
     Console().print(f"registry and deployment of {found.name} agree: champion {champion}")

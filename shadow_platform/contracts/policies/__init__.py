@@ -18,9 +18,11 @@ from shadow_platform.contracts.policies.monitoring import (
     ReferencePolicy,
     Threshold,
 )
+from shadow_platform.contracts.policies.rollout import CanaryStep, RolloutPolicy
 from shadow_platform.contracts.policies.training import QualityPolicy, RetrainPolicy, TrainingPolicy
 
 __all__ = [
+    "CanaryStep",
     "DataQualityPolicy",
     "DecisionCosts",
     "DriftPolicy",
@@ -32,6 +34,7 @@ __all__ = [
     "QualityPolicy",
     "ReferencePolicy",
     "RetrainPolicy",
+    "RolloutPolicy",
     "Threshold",
     "TrainingPolicy",
 ]

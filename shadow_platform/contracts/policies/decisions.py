@@ -4,6 +4,7 @@ Upstream: nothing. Downstream: ``contracts.policies``.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,16 +14,20 @@ class GatePolicy:
     Attributes:
         min_samples: matured, labelled pairs needed before anything is concluded.
         min_label_coverage: share of matured requests whose label must be known; ``None`` where labels are censored.
+        method: ``confidence_sequence``, asymptotic; or ``betting``, strict at any number of labels and slower.
         margin: log loss per request by which the challenger must be better.
-        alpha: chance to promote an equal challenger over the whole life of the comparison, however often one looks.
+        harm_margin: log loss per request by which it must be shown to be worse to be rejected.
+        alpha: chance to promote an equal or worse challenger over the whole life of a champion, however often one
+            looks and however many challengers there are; and the same for its watch.
         cluster: rows whose differences are summed before the confidence sequence, because they are not independent:
-            ``"hour"`` or ``"day"`` of the request, a column (``"subject_id"``, a feature) within its day, or ``None``
-            when requests are independent. See docs/adr/0005.
+            ``"hour"`` or ``"day"`` of the request, a column (``"subject_id"``, a feature) within its day,
+            ``"day_and_subject"`` where subjects come back on many days and stay alike, or ``None`` when requests are
+            independent. See docs/adr/0005 and docs/adr/0025.
         min_clusters: clusters needed before anything is concluded.
         tuned_at: number of pairs at which the confidence sequence is tightest.
         segments: categorical features no level of which may be harmed.
-        max_a_a_difference: largest difference between a logged answer and the same champion scoring the logged
-            features again.
+        max_a_a_difference: largest tolerated difference between the champion's answers and its own in the shadow.
+        min_a_a: requests that an A/A run must have compared.
     """
 
     min_samples: int = 200
@@ -33,19 +38,26 @@ class GatePolicy:
     max_challenger_error_rate: float = 0.01
     max_challenger_p95_ms: float = 200.0
     min_coverage: float = 0.99
+    method: Literal["confidence_sequence", "betting"] = "confidence_sequence"
     margin: float = 0.0
+    harm_margin: float = 0.0
     alpha: float = 0.05
-    cluster: str | None = "day"
+    cluster: str | None = "day_and_subject"
     min_clusters: int = 7
     tuned_at: int = 2_000
     segments: tuple[str, ...] = ()
     max_segment_log_loss_increase: float = 0.02
     max_a_a_difference: float | None = 1e-5
+    min_a_a: int = 200
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionCosts:
     """What a wrong decision costs, both kinds above 0; right ones cost nothing.
+
+    Attributes:
+        capacity: positive decisions a day that can be acted on, for the cost on the page of a gate's decision;
+            ``None``: unbounded.
 
     >>> DecisionCosts(false_positive=5.0, false_negative=45.0, currency="USD").threshold
     0.1
@@ -54,6 +66,7 @@ class DecisionCosts:
     false_positive: float
     false_negative: float
     currency: str
+    capacity: int | None = None
 
     @property
     def threshold(self) -> float:

@@ -76,7 +76,19 @@ class RetrainPolicy:
     Attributes:
         cooldown: between the starts of two trainings, whatever asked for them.
         min_new_labels: labels that must have become known since the last training.
+        max_per_week: trainings of any seven days, whatever asked for them, at least 1; ``None``: unbounded.
+
+    Raises:
+        UseCaseError: a value outside its range.
     """
 
     cooldown: timedelta = timedelta(hours=6)
     min_new_labels: int = 500
+    max_per_week: int | None = 14
+
+    def __post_init__(self) -> None:
+        if self.max_per_week is not None and self.max_per_week < 1:
+            raise UseCaseError(
+                f"RetrainPolicy has max_per_week={self.max_per_week}; expected at least 1, or None for no bound; "
+                "switch the sensors off where nothing is to be retrained"
+            )

@@ -4,8 +4,15 @@ Upstream: nothing. Downstream: the lake writes Parquet by these schemas; the war
 Types are DuckDB's. Every timestamp is UTC.
 """
 
-from shadow_platform.contracts.tables.models import (
+from shadow_platform.contracts.tables.decisions import (
+    A_A_RUNS,
+    ALERTS,
     GATE_DECISIONS,
+    GATE_REVIEWS,
+    GATE_SEQUENCES,
+    ROLLOUT_STEPS,
+)
+from shadow_platform.contracts.tables.models import (
     MODEL_EXPERIMENTS,
     MODEL_METRICS,
     MODEL_TRANSITIONS,
@@ -35,6 +42,8 @@ from shadow_platform.contracts.tables.requests import (
 from shadow_platform.contracts.tables.schema import Column, TableSchema
 
 __all__ = [
+    "ALERTS",
+    "A_A_RUNS",
     "DATA_QUALITY",
     "DRIFT_CORRELATION_SUMS",
     "DRIFT_METRICS",
@@ -44,6 +53,8 @@ __all__ = [
     "FAIRNESS_GROUPS",
     "FEATURE_PARITY",
     "GATE_DECISIONS",
+    "GATE_REVIEWS",
+    "GATE_SEQUENCES",
     "LABELS",
     "MODEL_EXPERIMENTS",
     "MODEL_METRICS",
@@ -56,6 +67,7 @@ __all__ = [
     "PROXY_DAILY",
     "QUARANTINED_EVENTS",
     "QUARANTINED_LABELS",
+    "ROLLOUT_STEPS",
     "SHADOW_COMPARISONS",
     "SHADOW_COMPARISON_HOURLY",
     "SIMULATED_DRIFT",
@@ -82,7 +94,12 @@ TABLES: tuple[TableSchema, ...] = (
     DRIFT_CORRELATION_SUMS,
     DATA_QUALITY,
     FEATURE_PARITY,
+    GATE_SEQUENCES,
     GATE_DECISIONS,
+    GATE_REVIEWS,
+    A_A_RUNS,
+    ROLLOUT_STEPS,
+    ALERTS,
     MODEL_VERSIONS,
     MODEL_TRANSITIONS,
     MODEL_EXPERIMENTS,

@@ -52,7 +52,7 @@ MODEL_EXPERIMENTS = TableSchema(
         ("is_registered", "BOOLEAN", "whether it became a version"),
         ("version", "VARCHAR", "the version, if so"),
         ("archived_reason", "VARCHAR", "why it did not become a version; null if it did"),
-        ("trigger", "VARCHAR", "bootstrap, drift, performance, schedule or manual"),
+        ("trigger", "VARCHAR", "bootstrap, drift, performance, data, schedule or manual"),
         ("metrics", "JSON", "metrics of the evaluation window"),
         ("parameters", "JSON", "hyperparameters, chosen ones included"),
         ("fingerprints", "JSON", "data, features, code, configuration, environment"),
@@ -81,22 +81,5 @@ MODEL_METRICS = TableSchema(
         ("value", "DOUBLE", "the metric"),
         ("low", "DOUBLE", "lower end of its interval over days; null where days are too few"),
         ("high", "DOUBLE", "upper end of its interval over days; null where days are too few"),
-    ),
-)
-GATE_DECISIONS = TableSchema(
-    "gate_decisions",
-    "one row a gate evaluation",
-    "as_of",
-    ("decision_id",),
-    columns(
-        ("decision_id", "VARCHAR", "fingerprint of the inputs of the decision"),
-        ("champion_version", "VARCHAR", "champion at the time"),
-        ("challenger_version", "VARCHAR", "challenger judged"),
-        ("as_of", "TIMESTAMPTZ", "labels known later were not used"),
-        ("decision", "VARCHAR", "promote, wait or reject"),
-        ("reason", "VARCHAR", "the decision in words"),
-        ("criteria", "JSON", "each criterion with outcome, value, limit, n and reason"),
-        ("fingerprints", "JSON", "inputs of the decision"),
-        ("decided_at", "TIMESTAMPTZ", "wall-clock time of the decision"),
     ),
 )

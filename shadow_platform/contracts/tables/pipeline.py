@@ -45,8 +45,8 @@ PIPELINE_RUNS = TableSchema(
     "considered_at",
     ("use_case", "trigger_id"),
     columns(
-        ("trigger_id", "VARCHAR", "evaluation, night or run"),
-        ("trigger", "VARCHAR", "drift, performance, schedule or manual"),
+        ("trigger_id", "VARCHAR", "evaluation, day of labels, night or run"),
+        ("trigger", "VARCHAR", "drift, performance, data, schedule or manual"),
         ("outcome", "VARCHAR", "started, skipped or deferred"),
         ("reason", "VARCHAR", "why"),
         ("run_id", "VARCHAR", "Dagster run, if one was started"),

@@ -5,6 +5,7 @@ Upstream: gates.quality, gates.operation. Downstream: the criteria of a GateDeci
 
 import numpy as np
 from scipy import stats
+from scipy.special import betaln, xlog1py, xlogy
 
 from shadow_platform.contracts.use_case import GatePolicy
 from shadow_platform.contracts.verdicts import Criterion, Outcome
@@ -28,9 +29,19 @@ def held(
 
 
 def rate_outcome(bad: int, n: int, limit: float, policy: GatePolicy) -> Outcome:
-    """Fail only when a rate above the limit is shown (exact binomial test), pass when the rate is within it."""
+    """Fail only when a rate above the limit is shown, pass when the rate is within it; may be asked every day."""
     if n < policy.min_samples:
         return INSUFFICIENT
     if bad <= limit * n:
         return PASS
-    return FAIL if stats.binom.sf(bad - 1, n, limit) < policy.alpha else INSUFFICIENT
+    return FAIL if log_evidence(bad, n, limit) >= -np.log(policy.alpha) else INSUFFICIENT
+
+
+def log_evidence(bad: int, n: int, limit: float) -> float:
+    """Logarithm of the likelihood of all rates above the limit, equally weighted, over that of the limit.
+
+    At a rate of ``limit`` or less it ever exceeds ``-log(alpha)`` with chance ``alpha`` at most (Robbins 1970), however
+    often one looks; an exact test repeated every day has no such bound.
+    """
+    above = betaln(1 + bad, 1 + n - bad) + stats.beta.logsf(limit, 1 + bad, 1 + n - bad) - np.log1p(-limit)
+    return float(above - xlogy(bad, limit) - xlog1py(n - bad, -limit))

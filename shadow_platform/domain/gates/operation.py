@@ -5,14 +5,11 @@ Upstream: the matured cohort and facts of the bundles. Downstream: gates.decisio
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from shadow_platform.contracts.use_case import GatePolicy
-from shadow_platform.contracts.verdicts import Criterion, Outcome
-from shadow_platform.domain.gates.criterion import FAIL, INSUFFICIENT, PASS, held, rate_outcome
-
-BIAS_P_VALUE = 0.001
-BIAS_FLOOR = 0.1
+from shadow_platform.contracts.verdicts import AAFacts, Criterion, Outcome, TrainingKnowledge
+from shadow_platform.domain.gates.coverage import judge_coverage
+from shadow_platform.domain.gates.criterion import FAIL, INSUFFICIENT, PASS, rate_outcome
 
 
 def judge_operation(cohort: pd.DataFrame, policy: GatePolicy) -> list[Criterion]:
@@ -20,8 +17,7 @@ def judge_operation(cohort: pd.DataFrame, policy: GatePolicy) -> list[Criterion]
     return [
         _error_rate(cohort, policy),
         _latency(cohort, policy),
-        _coverage(cohort, policy),
-        _coverage_bias(cohort),
+        *judge_coverage(cohort, policy),
     ]
 
 
@@ -55,40 +51,39 @@ def _latency(cohort: pd.DataFrame, policy: GatePolicy) -> Criterion:
     )
 
 
-def _coverage(cohort: pd.DataFrame, policy: GatePolicy) -> Criterion:
-    share = float(cohort["outcome"].eq("compared").mean()) if len(cohort) else None
-    meaning = "share of the champion's requests that were compared"
-    return held("shadow_coverage", share, policy.min_coverage, len(cohort), policy.min_samples, meaning, at_least=True)
-
-
-def _coverage_bias(cohort: pd.DataFrame) -> Criterion:
-    """Whether uncompared requests had other scores than compared ones (KS D, with p below ``BIAS_P_VALUE``)."""
-    is_compared = cohort["outcome"].eq("compared")
-    compared, other = cohort.loc[is_compared, "probability"], cohort.loc[~is_compared, "probability"]
-    n = len(other)
-    if n == 0 or compared.empty:
-        outcome = PASS if len(cohort) else INSUFFICIENT
-        reason = "every request was compared" if len(compared) else "no request was compared"
-        return Criterion(name="coverage_bias", outcome=outcome, value=0.0, limit=BIAS_FLOOR, n=n, reason=reason)
-    test = stats.ks_2samp(compared, other, method="asymp")
-    is_biased = test.pvalue < BIAS_P_VALUE and test.statistic > BIAS_FLOOR
-    reason = f"scores of {n} uncompared requests differ by KS D {test.statistic:.4f}, p {test.pvalue:.3g}"
-    outcome, value = FAIL if is_biased else PASS, float(test.statistic)
-    return Criterion(name="coverage_bias", outcome=outcome, value=value, limit=BIAS_FLOOR, n=n, reason=reason)
-
-
 def judge_parity(parity: Outcome, n: int) -> Criterion:
     """Whether the challenger's ONNX model answers as the trained pipeline did; hard."""
     reason = f"ONNX parity of the bundle: {parity} on {n} rows"
     return Criterion(name="onnx_parity", outcome=parity, value=None, limit=None, n=n, is_hard=True, reason=reason)
 
 
-def judge_a_a(difference: float | None, n: int, policy: GatePolicy) -> list[Criterion]:
-    """Whether the champion, asked again with the logged features, gives the logged answer.
+def judge_a_a(facts: AAFacts | None, policy: GatePolicy) -> list[Criterion]:
+    """Whether the champion, shadowing itself through the real path, gives its own answers.
 
-    A difference is nondeterminism or a wrongly logged feature, and makes every comparison suspect.
+    A difference is nondeterminism or a stale feature, and makes every comparison suspect until it is explained.
     """
-    if policy.max_a_a_difference is None:
+    limit = policy.max_a_a_difference
+    if limit is None:
         return []
-    meaning = "largest difference between a logged answer and the champion scoring it again"
-    return [held("a_a_difference", difference, policy.max_a_a_difference, n, 1, meaning)]
+    if facts is None:
+        outcome, reason = INSUFFICIENT, "the champion has not shadowed itself yet"
+    elif shortfall := facts.shortfall(limit, policy.min_a_a):
+        outcome, reason = INSUFFICIENT, shortfall
+    elif facts.outcome is FAIL:
+        outcome = FAIL
+        reason = f"{facts.n_differing} of {facts.n} answers of the champion's own shadow differ or fail: {facts.run_id}"
+    else:
+        explained = "; a person explained them" if facts.is_explained else ""
+        outcome = PASS
+        reason = f"{facts.n_differing} of {facts.n} answers of the champion's own shadow differ{explained}"
+    value, n = (facts.max_difference, facts.n) if facts else (None, 0)
+    return [Criterion(name="a_a_difference", outcome=outcome, value=value, limit=limit, n=n, reason=reason)]
+
+
+def judge_knowledge(knowledge: TrainingKnowledge | None) -> Criterion:
+    """Whether the challenger was trained on nothing that became known later; hard."""
+    value, n = (knowledge.n_leaked, knowledge.n_rows) if knowledge else (None, 0)
+    outcome, reason = INSUFFICIENT, "what the challenger was trained on was not held against the labels"
+    if knowledge is not None:
+        outcome, reason = FAIL if knowledge.n_leaked else PASS, knowledge.detail
+    return Criterion(name="training_knowledge", outcome=outcome, value=value, limit=0, n=n, is_hard=True, reason=reason)

@@ -13,17 +13,17 @@ Upstream: judged pairs in prediction order. Downstream: gates.decision.
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from shadow_platform.contracts.use_case import GatePolicy
 from shadow_platform.contracts.verdicts import Criterion
+from shadow_platform.domain.gates.betting import LARGEST_DIFFERENCE, betting_sequence
+from shadow_platform.domain.gates.clusters import Array, Clusters, unit_of
 from shadow_platform.domain.gates.criterion import FAIL, INSUFFICIENT, PASS, held
+from shadow_platform.domain.gates.segments import judge_segments
 from shadow_platform.domain.gates.sequence import (
-    Array,
     ConfidenceSequence,
-    cluster_numbers,
     confidence_sequence,
-    log_loss,
+    log_loss_gains,
 )
 
 CALIBRATION_BINS = 10
@@ -32,9 +32,9 @@ CALIBRATION_BINS = 10
 MIN_EXPLORED = 30
 
 
-def evidence(cohort: pd.DataFrame, policy: GatePolicy) -> ConfidenceSequence:
-    """Confidence sequence of the log-loss gain over the cohort's judged pairs."""
-    return _sequence(judged_pairs(cohort), policy)
+def evidence(cohort: pd.DataFrame, policy: GatePolicy, alpha: float) -> ConfidenceSequence:
+    """Confidence sequence of the log-loss gain over the cohort's judged pairs; ``alpha`` is the sequence's."""
+    return sequence_of(judged_pairs(cohort), policy, alpha)
 
 
 def judged_pairs(cohort: pd.DataFrame) -> pd.DataFrame:
@@ -64,35 +64,39 @@ def _never_seen(rows: pd.DataFrame) -> int:
     return int(rows["label_propensity"].eq(0).sum())
 
 
-def log_loss_gains(pairs: pd.DataFrame) -> Array:
-    """Champion's log loss minus the challenger's of each pair, nats, times its weight; positive favours the challenger.
+def sequence_of(pairs: pd.DataFrame, policy: GatePolicy, alpha: float) -> ConfidenceSequence:
+    """Bounds on the log-loss gain over judged pairs, by the policy's method.
 
-    The label of a hidden pair is not read: its weight is 0.
+    Bets are strict, so none is made on a day, or an hour where that is the cluster, of which requests may be to come.
     """
-    label = pairs["label"].to_numpy(np.float64)
-    champion = log_loss(pairs["probability"].to_numpy(np.float64), label)
-    challenger = log_loss(pairs["challenger_probability"].to_numpy(np.float64), label)
-    return pairs["weight"].to_numpy(np.float64) * (champion - challenger)
+    if policy.method == "confidence_sequence":
+        return confidence_sequence(log_loss_gains(pairs), Clusters.of(pairs, policy.cluster), alpha, policy.tuned_at)
+    if policy.cluster is not None and len(pairs):
+        period = pairs["requested_at"].dt.floor("h" if policy.cluster == "hour" else "D")
+        pairs = pairs[period < period.max()]
+    limits = LARGEST_DIFFERENCE / pairs["label_propensity"].to_numpy(np.float64)
+    return betting_sequence(log_loss_gains(pairs), limits, Clusters.of(pairs, policy.cluster), alpha)
 
 
-def _sequence(pairs: pd.DataFrame, policy: GatePolicy) -> ConfidenceSequence:
-    return confidence_sequence(
-        log_loss_gains(pairs), cluster_numbers(pairs, policy.cluster), policy.alpha, policy.tuned_at
-    )
+def judge_gain(cohort: pd.DataFrame, policy: GatePolicy, alpha: float) -> list[Criterion]:
+    """Criteria on labels and gain alone: whether the other model is shown to be better."""
+    pairs = judged_pairs(cohort)
+    gain, _ = _gain_and_harm(pairs, policy, alpha, _basis(cohort, pairs))
+    return [_matured_labels(pairs[pairs["weight"] > 0], policy), *_label_coverage(cohort, policy), gain]
 
 
-def judge_quality(cohort: pd.DataFrame, policy: GatePolicy) -> list[Criterion]:
+def judge_quality(cohort: pd.DataFrame, policy: GatePolicy, alpha: float) -> list[Criterion]:
     """Criteria on labels, gain and harm, F1, Brier score, calibration and segments, those of the policy only."""
     pairs = judged_pairs(cohort)
     labelled = pairs[pairs["weight"] > 0]
     return [
         _matured_labels(labelled, policy),
         *_label_coverage(cohort, policy),
-        *_gain_and_harm(pairs, policy, _basis(cohort, pairs)),
+        *_gain_and_harm(pairs, policy, alpha, _basis(cohort, pairs)),
         *_f1_improvement(labelled, policy),
         *_brier_change(labelled, policy),
         *_calibration(labelled, policy),
-        *_segments(pairs, policy),
+        *judge_segments(pairs, policy),
     ]
 
 
@@ -129,10 +133,10 @@ def _label_coverage(cohort: pd.DataFrame, policy: GatePolicy) -> list[Criterion]
     return [held("label_coverage", share, limit, len(due), policy.min_samples, meaning, at_least=True)]
 
 
-def _gain_and_harm(pairs: pd.DataFrame, policy: GatePolicy, basis: str) -> list[Criterion]:
+def _gain_and_harm(pairs: pd.DataFrame, policy: GatePolicy, alpha: float, basis: str) -> tuple[Criterion, Criterion]:
     """Whether a gain is shown, and whether harm is: the two one-sided bounds of one sequence."""
-    sequence = _sequence(pairs, policy)
-    n, clusters, unit = int((pairs["weight"] > 0).sum()), len(sequence.n), policy.cluster or "request"
+    sequence = sequence_of(pairs, policy, alpha)
+    n, clusters, unit = int((pairs["weight"] > 0).sum()), len(sequence.n), unit_of(policy.cluster)
     gain = harm = INSUFFICIENT
     lower = upper = None
     if n < policy.min_samples or clusters < policy.min_clusters:
@@ -143,19 +147,18 @@ def _gain_and_harm(pairs: pd.DataFrame, policy: GatePolicy, basis: str) -> list[
         reason = f"{_explored(pairs)} explored requests, at least {MIN_EXPLORED} needed"
     else:
         lower, upper = float(sequence.lower[-1]), float(sequence.upper[-1])
-        harm = FAIL if upper < -policy.margin else PASS
-        gain = PASS if lower > policy.margin else FAIL if harm is FAIL else INSUFFICIENT
+        harm = FAIL if upper < -policy.harm_margin else PASS
+        gain = PASS if lower > policy.margin else FAIL if upper < policy.margin else INSUFFICIENT
         reason = (
             f"mean gain {sequence.mean[-1]:.5f} nats a request, anytime-valid bounds {lower:.5f} and {upper:.5f} "
             f"on {clusters} {unit} clusters, design effect {sequence.design_effect:.2f}"
         )
     reason += basis
-    return [
+    limit = -policy.harm_margin
+    return (
         Criterion(name="log_loss_gain", outcome=gain, value=lower, limit=policy.margin, n=n, reason=reason),
-        Criterion(
-            name="log_loss_harm", outcome=harm, value=upper, limit=-policy.margin, n=n, is_hard=True, reason=reason
-        ),
-    ]
+        Criterion(name="log_loss_harm", outcome=harm, value=upper, limit=limit, n=n, is_hard=True, reason=reason),
+    )
 
 
 def _f1_improvement(pairs: pd.DataFrame, policy: GatePolicy) -> list[Criterion]:
@@ -207,54 +210,3 @@ def _calibration(pairs: pd.DataFrame, policy: GatePolicy) -> list[Criterion]:
     error = calibration_error(probability, label, weight) if len(pairs) else None
     meaning = "challenger's expected calibration error"
     return [held("calibration_error", error, policy.max_calibration_error, len(pairs), policy.min_samples, meaning)]
-
-
-def _segments(pairs: pd.DataFrame, policy: GatePolicy) -> list[Criterion]:
-    """Whether some level of a segment is harmed: Holm over all levels, and a loss above the policy's floor."""
-    if not policy.segments:
-        return []
-    increase = -log_loss_gains(pairs)
-    clusters, is_seen = cluster_numbers(pairs, policy.cluster), pairs["weight"].to_numpy() > 0
-    tests = [
-        (f"{segment}={level}", *_increase_test(increase[rows], clusters[rows]))
-        for segment in policy.segments
-        for level, rows in sorted(pairs.groupby(segment).indices.items(), key=lambda item: str(item[0]))
-        if np.count_nonzero(is_seen[rows]) >= policy.min_samples
-    ]
-    limit, n = policy.max_segment_log_loss_increase, int(is_seen.sum())
-    if not tests:
-        reason = f"no level of {', '.join(policy.segments)} has {policy.min_samples} labelled pairs"
-        return [Criterion(name="segments", outcome=INSUFFICIENT, value=None, limit=limit, n=n, reason=reason)]
-    rejected = holm(np.array([p for _, _, p in tests]), policy.alpha)
-    shown = [test for test, is_rejected in zip(tests, rejected, strict=True) if is_rejected and test[1] > limit]
-    harmed = [f"{name} {loss:+.4f}" for name, loss, _ in shown]
-    name, worst, _ = max(tests, key=lambda test: test[1])
-    reason = f"harmed: {', '.join(harmed)}" if harmed else f"largest change of log loss {worst:+.4f} in {name}"
-    outcome = FAIL if harmed else PASS
-    return [Criterion(name="segments", outcome=outcome, value=worst, limit=limit, n=n, reason=reason)]
-
-
-def _increase_test(increase: Array, clusters: NDArray[np.int64]) -> tuple[float, float]:
-    """Mean and one-sided p-value that it is above zero, from cluster sums (Student, clusters - 1)."""
-    _, numbers = np.unique(clusters, return_inverse=True)
-    mean, k = float(np.mean(increase)), int(numbers.max()) + 1
-    if k < 2:
-        return mean, 1.0
-    sums = np.bincount(numbers, weights=increase - mean)
-    spread = float(np.sqrt(k / (k - 1) * float(sums @ sums))) / len(increase)
-    if spread == 0:
-        return mean, float(mean <= 0)
-    return mean, float(stats.t.sf(mean / spread, k - 1))
-
-
-def holm(p_values: Array, alpha: float) -> NDArray[np.bool_]:
-    """Which hypotheses Holm's step-down procedure rejects at family-wise error ``alpha``.
-
-    >>> holm(np.array([0.01, 0.04, 0.03]), 0.05).tolist()
-    [True, False, False]
-    """
-    order = np.argsort(p_values, kind="stable")
-    is_small = p_values[order] <= alpha / np.arange(len(p_values), 0, -1)
-    rejected = np.zeros(len(p_values), dtype=np.bool_)
-    rejected[order] = np.logical_and.accumulate(is_small)
-    return rejected

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-Array = NDArray[np.float64]
+from shadow_platform.domain.gates.clusters import Array, Clusters, RunningMean, running_mean
 
 CLIP = (0.01, 0.99)
 
@@ -24,30 +24,38 @@ class ConfidenceSequence:
     Attributes:
         n: pairs seen so far, one entry a cluster.
         mean: mean difference so far; positive favours the challenger.
-        width: distance from the mean to either one-sided bound.
+        lower, upper: one-sided bounds.
         design_effect: variance of the mean over what independent rows would give, at the end.
     """
 
     n: NDArray[np.int64]
     mean: Array
-    width: Array
+    lower: Array
+    upper: Array
     design_effect: float
-
-    @property
-    def lower(self) -> Array:
-        """One-sided lower bounds."""
-        return self.mean - self.width
-
-    @property
-    def upper(self) -> Array:
-        """One-sided upper bounds."""
-        return self.mean + self.width
 
 
 def log_loss(probability: Array, label: Array) -> Array:
     """Log loss of each row in nats, probabilities clipped to ``CLIP`` so that one row cannot decide."""
     p = np.clip(probability, *CLIP)
     return np.asarray(-(label * np.log(p) + (1 - label) * np.log(1 - p)), dtype=np.float64)
+
+
+def log_losses(pairs: pd.DataFrame) -> tuple[Array, Array]:
+    """Log loss of champion and challenger of each judged pair, times its weight; 0 where the label is hidden."""
+    label, weight = pairs["label"].to_numpy(np.float64), pairs["weight"].to_numpy(np.float64)
+    champion = log_loss(pairs["probability"].to_numpy(np.float64), label)
+    challenger = log_loss(pairs["challenger_probability"].to_numpy(np.float64), label)
+    return weight * champion, weight * challenger
+
+
+def log_loss_gains(pairs: pd.DataFrame) -> Array:
+    """Champion's log loss minus the challenger's of each pair, nats, times its weight; positive favours the challenger.
+
+    The label of a hidden pair is not read: its weight is 0.
+    """
+    champion, challenger = log_losses(pairs)
+    return champion - challenger
 
 
 def boundary(n: Array, alpha: float, tuned_at: int) -> Array:
@@ -73,9 +81,9 @@ def tuning(alpha: float, tuned_at: int) -> float:
 
 
 def confidence_sequence(
-    differences: Array, clusters: NDArray[np.int64], alpha: float = 0.05, tuned_at: int = 2_000
+    differences: Array, clusters: Clusters, alpha: float = 0.05, tuned_at: int = 2_000
 ) -> ConfidenceSequence:
-    """Anytime-valid one-sided bounds on the mean of dependent differences.
+    """Anytime-valid one-sided bounds on the mean of dependent differences; at ``alpha / 2`` both hold at once.
 
     The variance of the sum is estimated from cluster sums, so rows of a cluster may depend on each other in any way.
     With few clusters that estimate is itself uncertain: the boundary is widened to the Student quantile of equal tail
@@ -84,41 +92,29 @@ def confidence_sequence(
 
     Args:
         differences: one value a pair, champion's loss minus challenger's, in prediction order.
-        clusters: cluster number of each pair, 0, 1, 2, ... in order of first appearance.
+        clusters: rows that are not independent.
         alpha: chance that either bound is ever wrong.
         tuned_at: number of pairs at which the bounds are tightest.
     """
     if len(differences) == 0:
-        empty = np.array([], dtype=np.float64)
-        return ConfidenceSequence(np.array([], dtype=np.int64), empty, empty, 1.0)
-    size = np.bincount(clusters).astype(np.float64)
-    centre = float(np.mean(differences))
-    total = np.bincount(clusters, weights=differences - centre)
-    n, k = np.cumsum(size), np.arange(1, len(size) + 1)
-    mean = np.cumsum(total) / n
-    scatter = np.cumsum(total**2) - 2 * mean * np.cumsum(total * size) + mean**2 * np.cumsum(size**2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.where(k > 1, k / np.maximum(k - 1, 1) * np.maximum(scatter, 0.0), np.inf)
-        z = boundary(n, alpha, tuned_at)
-        z = np.where(k > 1, stats.t.isf(stats.norm.sf(z), np.maximum(k - 1, 1)), np.inf)
-        width = z * np.sqrt(variance) / n
-    independent = float(np.sum((differences - centre) ** 2))
-    effect = float(variance[-1]) / independent if independent > 0 and len(size) > 1 else 1.0
-    return ConfidenceSequence(n.astype(np.int64), centre + mean, width, effect)
+        return nothing_known()
+    running = running_mean(differences, clusters)
+    z = boundary(running.n.astype(np.float64), alpha, tuned_at)
+    with np.errstate(invalid="ignore"):
+        z = np.where(running.groups > 1, stats.t.isf(stats.norm.sf(z), np.maximum(running.groups - 1, 1)), np.inf)
+        width = z * np.sqrt(running.variance) / running.n
+    lower, upper = running.mean - width, running.mean + width
+    return ConfidenceSequence(running.n, running.mean, lower, upper, design_effect(differences, running))
 
 
-def cluster_numbers(cohort: pd.DataFrame, cluster: str | None) -> NDArray[np.int64]:
-    """Cluster of each row, numbered in order of first appearance.
+def nothing_known() -> ConfidenceSequence:
+    """The sequence of no pairs."""
+    empty = np.array([], dtype=np.float64)
+    return ConfidenceSequence(np.array([], dtype=np.int64), empty, empty, empty, 1.0)
 
-    Args:
-        cohort: rows in prediction order.
-        cluster: as in ``GatePolicy.cluster``.
-    """
-    if cluster is None:
-        return np.arange(len(cohort), dtype=np.int64)
-    if cluster in ("hour", "day"):
-        keys = cohort["requested_at"].dt.floor("h" if cluster == "hour" else "D")
-    else:
-        day = cohort["requested_at"].dt.strftime("%Y-%m-%d")
-        keys = day + "|" + cohort[cluster].astype(str)
-    return np.asarray(pd.factorize(keys)[0], dtype=np.int64)
+
+def design_effect(differences: Array, running: RunningMean) -> float:
+    """Variance of the mean over what independent rows would give, at the end."""
+    independent = float(np.sum((differences - np.mean(differences)) ** 2))
+    known = independent > 0 and running.groups[-1] > 1
+    return float(running.variance[-1]) / independent if known else 1.0

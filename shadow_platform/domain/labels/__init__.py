@@ -8,7 +8,7 @@ labels (the use case's SQL), judging models (domain.estimation, domain.gates). U
 """
 
 from shadow_platform.domain.labels.answered import hidden_among, requests_to_label, without_label
-from shadow_platform.domain.labels.cohorts import matured_cohort, pair
+from shadow_platform.domain.labels.cohorts import matured_cohort, pair, settled
 from shadow_platform.domain.labels.incoming import ImportTerms, SortedLabels, sort_incoming
 from shadow_platform.domain.labels.known import LABEL_KEY, CombinedLabels, combine, known_on, latest_labels
 
@@ -24,6 +24,7 @@ __all__ = [
     "matured_cohort",
     "pair",
     "requests_to_label",
+    "settled",
     "sort_incoming",
     "without_label",
 ]

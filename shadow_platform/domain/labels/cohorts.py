@@ -60,3 +60,15 @@ def pair(cohort: pd.DataFrame, comparisons: pd.DataFrame, challenger_version: st
     paired = cohort.merge(records, on="request_id", how="left", validate="many_to_one")
     paired["outcome"] = paired["outcome"].fillna("missing")
     return paired
+
+
+def settled(paired: pd.DataFrame, matured_until: datetime) -> pd.DataFrame:
+    """The paired answers that a challenger's shadow will not get to any more, whatever became of them.
+
+    Those with a record, those without one that are older than the newest record, and all matured ones: a shadow that
+    has stopped for good lacks them.
+    """
+    has_record = paired["outcome"].ne("missing")
+    is_passed = paired["requested_at"] <= paired.loc[has_record, "requested_at"].max()
+    is_settled: pd.Series[bool] = has_record | is_passed | (paired["requested_at"] <= matured_until)
+    return paired[is_settled].reset_index(drop=True)

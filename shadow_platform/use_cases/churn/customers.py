@@ -79,7 +79,8 @@ class Calendar:
 
     def __init__(self, plan: SimulationPlan) -> None:
         self.first = -WARM_UP_DAYS
-        self.end = N_DAYS + DAYS_AHEAD
+        self.n_days = plan.n_days or N_DAYS
+        self.end = self.n_days + DAYS_AHEAD
         start = FIRST_DAY + timedelta(days=self.first)
         self._strength = {
             kind: intensities(plan, kind, start, self.end - self.first)
@@ -113,7 +114,7 @@ def sign_up(plan: SimulationPlan, calendar: Calendar) -> tuple[Customers, Ints]:
     tenure = chance.exponential(MEAN_TENURE_DAYS, n_entities).astype(np.int64) % MAX_TENURE_DAYS + 1
     groups = [_cohort(chance, calendar.first - np.sort(tenure)[::-1], 0.0)]
     counts = [n_entities]
-    for day in range(calendar.first, N_DAYS):
+    for day in range(calendar.first, calendar.n_days):
         campaign = calendar.strength("covariate", day)
         rhythm = 0.6 if calendar.is_weekend(day) else 1.15
         rate = SIGNUPS_A_DAY * n_entities * rhythm * (1 + CAMPAIGN_SIGNUPS * campaign)

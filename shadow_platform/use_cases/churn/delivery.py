@@ -18,7 +18,7 @@ import pandas as pd
 from shadow_platform.contracts.simulation import SimulationPlan
 from shadow_platform.use_case_kit.simulating import generator
 from shadow_platform.use_cases.churn.behaviour import DAY_S, Columns
-from shadow_platform.use_cases.churn.customers import FIRST_DAY, N_DAYS, WARM_UP_DAYS, Calendar, Customers, Ints
+from shadow_platform.use_cases.churn.customers import FIRST_DAY, WARM_UP_DAYS, Calendar, Customers, Ints
 from shadow_platform.use_cases.churn.events import EVENTS
 
 FIRST_DELIVERY_S = 300
@@ -48,7 +48,7 @@ class Delivery:
 
     def received_on(self, day: int) -> pd.DataFrame:
         """Rows received on a day; none outside the world."""
-        if not 0 <= day < N_DAYS:
+        if not 0 <= day < len(self.day_ends):
             return self.frame.iloc[:0]
         return self.frame.iloc[0 if day == 0 else self.day_ends[day - 1] : self.day_ends[day]]
 
@@ -69,7 +69,7 @@ def delivered(
         frame = frame[is_customer_at_start[frame["customer"]]].sort_values(
             "received_us", kind="stable", ignore_index=True
         )
-        ends = (np.arange(N_DAYS) + 1) * DAY_S * MICROSECONDS
+        ends = (np.arange(calendar.n_days) + 1) * DAY_S * MICROSECONDS
         result[kind.name] = Delivery(frame, np.searchsorted(frame["received_us"].to_numpy(), ends))
     return result
 

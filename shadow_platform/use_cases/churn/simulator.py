@@ -62,7 +62,7 @@ class ChurnSimulator:
 
     def last_day(self) -> date:
         """Last day with events."""
-        return FIRST_DAY + timedelta(days=N_DAYS - 1)
+        return FIRST_DAY + timedelta(days=(self._plan.n_days or N_DAYS) - 1)
 
     def received_on(self, day: date) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """Raw rows received on a UTC day, by event kind, as JSON-ready mappings."""
@@ -77,7 +77,7 @@ class ChurnSimulator:
 
         The probability is given the mood at the start of the request's day, which sums up all that ever happened.
         """
-        days = range(max(0, day_number(start)), min(N_DAYS, day_number(end)))
+        days = range(max(0, day_number(start)), min(self._plan.n_days or N_DAYS, day_number(end)))
         spine = _Spine(self.world)
         parts = [spine.of_day(day) for day in days]
         frame = pd.concat(
@@ -205,4 +205,5 @@ SIMULATION = Simulation(
     ),
     entities="customers",
     effects=EFFECTS,
+    can_go_on=True,
 )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from shadow_platform.contracts.simulation import SimulationPlan
 from shadow_platform.use_case_kit.simulating import generator
 from shadow_platform.use_cases.churn.behaviour import DAY_S, MOVES_A_DAY, Columns, play_day
-from shadow_platform.use_cases.churn.customers import HISTORY_DAYS, N_DAYS, Calendar, Codes, Customers, Ints, sign_up
+from shadow_platform.use_cases.churn.customers import HISTORY_DAYS, Calendar, Codes, Customers, Ints, sign_up
 from shadow_platform.use_cases.churn.delivery import Delivery, delivered
 from shadow_platform.use_cases.churn.events import REGIONS
 from shadow_platform.use_cases.churn.hazards import (
@@ -55,8 +55,8 @@ def play(plan: SimulationPlan) -> World:
     customers, n_known = sign_up(plan, calendar)
     run = _Run(plan, customers, calendar)
     happened: dict[int, dict[str, Columns]] = {}
-    moods = np.zeros((N_DAYS, len(customers)), dtype=np.int8)
-    for day in range(calendar.first, N_DAYS):
+    moods = np.zeros((calendar.n_days, len(customers)), dtype=np.int8)
+    for day in range(calendar.first, calendar.n_days):
         before, now = n_known[day - calendar.first], n_known[day - calendar.first + 1]
         if day >= 0:
             moods[day] = run.mood

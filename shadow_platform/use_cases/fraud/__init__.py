@@ -11,6 +11,7 @@ from shadow_platform.contracts.simulation import DriftInjection, Simulation, Sim
 from shadow_platform.contracts.use_case import (
     ActionSpec,
     AnswerSpec,
+    CanaryStep,
     ContextField,
     DecisionCosts,
     DemoPlan,
@@ -18,6 +19,7 @@ from shadow_platform.contracts.use_case import (
     Exploration,
     GatePolicy,
     LabelPolicy,
+    RolloutPolicy,
     TrainingPolicy,
     UseCase,
 )
@@ -119,8 +121,14 @@ USE_CASE = UseCase(
         min_label_coverage=None,
         max_brier_degradation=0.0005,
         max_calibration_error=0.01,
-        cluster="subject_id",
         tuned_at=10_000,
+    ),
+    # Who pays is refused or let through at once: a new model first answers few payers, and every step is a working day.
+    rollout=RolloutPolicy(
+        canary_steps=(
+            CanaryStep(0.05, min_duration=timedelta(hours=8), min_requests=1_000),
+            CanaryStep(0.25, min_duration=timedelta(hours=8), min_requests=5_000),
+        )
     ),
     demo=DemoPlan(serve_from=date(2024, 10, 10), serve_until=date(2024, 10, 22), decide_at=date(2024, 12, 7)),
     simulation=SIMULATION,

@@ -9,43 +9,19 @@ import pytest
 from sklearn.metrics import f1_score
 
 from shadow_platform.contracts.use_case import GatePolicy
-from shadow_platform.contracts.verdicts import Criterion, Decision, GateDecision, Outcome
-from shadow_platform.domain.gates import GateInputs, decide
+from shadow_platform.contracts.verdicts import (
+    AAFacts,
+    Decision,
+    GateDecision,
+    Outcome,
+    Purpose,
+)
+from shadow_platform.domain.gates import alpha_of, decide
 from shadow_platform.domain.gates.operation import judge_operation
-from shadow_platform.domain.gates.quality import calibration_error, holm, judge_quality
+from shadow_platform.domain.gates.quality import calibration_error, judge_quality
 from shadow_platform_tests.cohorts import paired_cohort
-from shadow_platform_tests.streams import FOUR_PERCENT, Stream, better_challenger, equal_models
-
-AS_OF = datetime(2013, 5, 1, tzinfo=UTC)
-
-
-def inputs(cohort: pd.DataFrame, policy: GatePolicy | None = None) -> GateInputs:
-    return GateInputs(
-        use_case="tiny",
-        champion_version="1",
-        challenger_version="2",
-        as_of=AS_OF,
-        policy=policy or GatePolicy(),
-        cohort=cohort,
-        parity=Outcome.PASS,
-        parity_n=1_000,
-        a_a_difference=0.0,
-        a_a_n=1_000,
-        fingerprints={"champion": "c", "challenger": "d"},
-    )
-
-
-def better(n: int = 4_000, seed: int = 0) -> pd.DataFrame:
-    return paired_cohort(better_challenger(np.random.default_rng(seed), 1, n, FOUR_PERCENT))
-
-
-def worse(n: int = 4_000) -> pd.DataFrame:
-    stream = better_challenger(np.random.default_rng(0), 1, n, FOUR_PERCENT)
-    return paired_cohort(Stream(stream.label, stream.challenger, stream.champion))
-
-
-def criterion(decision: GateDecision, name: str) -> Criterion:
-    return next(c for c in decision.criteria if c.name == name)
+from shadow_platform_tests.domain.gates.deciding import A_A, KNOWLEDGE, better, criterion, inputs, worse
+from shadow_platform_tests.streams import equal_models
 
 
 def test_a_better_challenger_is_promoted() -> None:
@@ -107,7 +83,7 @@ def columns_read(cohort: pd.DataFrame, policy: GatePolicy) -> set[str]:
     found = set()
     for column in cohort.columns:
         try:
-            judge_quality(cohort.drop(columns=column), policy)
+            judge_quality(cohort.drop(columns=column), policy, 0.05)
             judge_operation(cohort.drop(columns=column), policy)
         except (KeyError, AttributeError):
             found.add(str(column))
@@ -140,11 +116,16 @@ def test_another_policy_bundle_or_time_is_another_decision() -> None:
     base = inputs(better(300))
     variants = [
         base,
-        replace(base, policy=GatePolicy(alpha=0.04)),
+        inputs(better(300), GatePolicy(alpha=0.04)),
         replace(base, fingerprints={"champion": "c", "challenger": "e"}),
         replace(base, as_of=datetime(2013, 5, 2, tzinfo=UTC)),
-        replace(base, challenger_version="3"),
-        replace(base, a_a_difference=0.5),
+        inputs(better(300), challenger="3"),
+        inputs(better(300), purpose=Purpose.WATCH),
+        replace(base, sequence=base.sequence.model_copy(update={"ordinal": 2, "alpha": 0.0076})),
+        replace(base, a_a=A_A.model_copy(update={"n": 999})),
+        replace(base, knowledge=None),
+        replace(base, parity_n=999),
+        replace(base, maturity=base.maturity.model_copy(update={"n_requests": 301, "n_pending": 1})),
     ]
 
     assert len({decide(variant).decision_id for variant in variants}) == len(variants)
@@ -187,6 +168,18 @@ def test_many_failed_requests_reject_and_a_few_do_not() -> None:
 
     assert decide(inputs(few)).decision is Decision.PROMOTE
     assert decide(inputs(many)).decision is Decision.REJECT
+
+
+def test_failures_of_requests_whose_outcome_is_not_known_yet_reject_as_well() -> None:
+    given = inputs(better())
+    failing = given.answered.tail(200).assign(
+        outcome="failed", request_id="new" + given.answered["request_id"].tail(200)
+    )
+    broken = replace(given, answered=pd.concat([given.answered, failing], ignore_index=True))
+
+    assert decide(given).decision is Decision.PROMOTE
+    assert decide(broken).decision is Decision.REJECT
+    assert criterion(decide(broken), "matured_labels") == criterion(decide(given), "matured_labels")
 
 
 def test_an_error_rate_that_may_be_luck_waits() -> None:
@@ -233,26 +226,6 @@ def test_unknown_labels_of_matured_requests_keep_a_challenger_waiting() -> None:
     assert criterion(decide(inputs(cohort)), "label_coverage").outcome is Outcome.FAIL
 
 
-def test_a_harmed_segment_blocks_a_better_challenger() -> None:
-    cohort = better(8_000)
-    harmed = cohort.index[cohort["segment"].eq("a")][:600]
-    cohort["segment"] = "b"
-    cohort.loc[harmed, "segment"] = "small"
-    wrong = np.where(cohort.loc[harmed, "label"], 0.1, 0.9)
-    cohort.loc[harmed[::4], "challenger_probability"] = wrong[::4]
-
-    found = criterion(decide(inputs(cohort, GatePolicy(segments=("segment",)))), "segments")
-
-    assert found.outcome is Outcome.FAIL
-    assert found.reason.startswith("harmed: segment=small +0.")
-
-
-def test_segments_without_harm_pass() -> None:
-    found = criterion(decide(inputs(better(), GatePolicy(segments=("segment",)))), "segments")
-
-    assert found.outcome is Outcome.PASS
-
-
 @pytest.mark.parametrize(
     ("parity", "decision"),
     [(Outcome.FAIL, Decision.REJECT), (Outcome.INSUFFICIENT, Decision.WAIT), (Outcome.PASS, Decision.PROMOTE)],
@@ -262,25 +235,59 @@ def test_onnx_parity_decides(parity: Outcome, decision: Decision) -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "n", "outcome"),
-    [(0.0, 10, Outcome.PASS), (0.001, 10, Outcome.FAIL), (None, 0, Outcome.INSUFFICIENT)],
+    ("facts", "outcome"),
+    [
+        (A_A, Outcome.PASS),
+        (A_A.model_copy(update={"n_differing": 1, "outcome": Outcome.FAIL}), Outcome.FAIL),
+        (A_A.model_copy(update={"n_differing": 1, "max_difference": 0.1, "is_explained": True}), Outcome.PASS),
+        (A_A.model_copy(update={"limit": 0.2, "max_difference": 0.1}), Outcome.INSUFFICIENT),
+        (A_A.model_copy(update={"outcome": Outcome.FAIL}), Outcome.FAIL),
+        (A_A.model_copy(update={"n": 199}), Outcome.INSUFFICIENT),
+        (None, Outcome.INSUFFICIENT),
+    ],
 )
-def test_a_champion_that_contradicts_itself_blocks_promotion(
-    difference: float | None, n: int, outcome: Outcome
-) -> None:
-    decision = decide(replace(inputs(better()), a_a_difference=difference, a_a_n=n))
+def test_a_champion_that_contradicts_itself_blocks_promotion(facts: AAFacts | None, outcome: Outcome) -> None:
+    decision = decide(replace(inputs(better()), a_a=facts))
 
     assert criterion(decision, "a_a_difference").outcome is outcome
     assert decision.decision is (Decision.PROMOTE if outcome is Outcome.PASS else Decision.WAIT)
+
+
+def test_a_challenger_trained_on_what_was_not_known_yet_is_rejected() -> None:
+    leaked = KNOWLEDGE.model_copy(update={"n_leaked": 3, "detail": "3 of 900 labels became known later"})
+    decision = decide(replace(inputs(better()), knowledge=leaked))
+
+    assert decision.decision is Decision.REJECT
+    assert decision.reason.startswith("training_knowledge fail: 3 of 900 labels became known later")
+
+
+def test_a_challenger_of_which_nobody_knows_what_it_was_trained_on_waits() -> None:
+    assert decide(replace(inputs(better()), knowledge=None)).decision is Decision.WAIT
+
+
+def test_a_gain_must_exceed_the_margin_and_harm_its_own() -> None:
+    gain = criterion(decide(inputs(better())), "log_loss_gain")
+    assert gain.value is not None
+
+    assert decide(inputs(better(), GatePolicy(margin=gain.value * 0.99))).decision is Decision.PROMOTE
+    assert decide(inputs(better(), GatePolicy(margin=gain.value * 1.01))).decision is Decision.WAIT
+    assert decide(inputs(better(), GatePolicy(margin=0.5))).decision is Decision.WAIT
+    assert decide(inputs(worse(), GatePolicy(harm_margin=gain.value * 0.99))).decision is Decision.REJECT
+    assert decide(inputs(worse(), GatePolicy(harm_margin=gain.value * 1.01))).decision is Decision.WAIT
+
+
+def test_a_later_challenger_of_the_family_needs_more_evidence() -> None:
+    first = inputs(better())
+    tenth = replace(first, sequence=first.sequence.model_copy(update={"ordinal": 10, "alpha": alpha_of(0.05, 10)}))
+
+    values = [criterion(decide(each), "log_loss_gain").value for each in (first, tenth)]
+
+    assert values[0] is not None
+    assert values[1] is not None
+    assert values[1] < values[0]
 
 
 def test_calibration_error_is_the_gap_of_equal_bins() -> None:
     probability = np.repeat([0.1, 0.9], 50)
 
     assert calibration_error(probability, np.zeros(100), np.ones(100), bins=2) == pytest.approx(0.5)
-
-
-def test_holm_rejects_from_the_smallest_on_and_stops() -> None:
-    p_values = np.array([0.001, 0.5, 0.012, 0.03, 0.0001])
-
-    assert holm(p_values, 0.05).tolist() == [True, False, True, False, True]

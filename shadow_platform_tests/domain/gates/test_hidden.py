@@ -11,7 +11,14 @@ from shadow_platform.domain.censoring import censor
 from shadow_platform.domain.gates import evidence, judged_pairs
 from shadow_platform.domain.gates.quality import MIN_EXPLORED, judge_quality
 from shadow_platform_tests.cohorts import paired_cohort
-from shadow_platform_tests.streams import FOUR_PERCENT, Stream, better_challenger, equal_models, sigmoid
+from shadow_platform_tests.streams import (
+    FOUR_PERCENT,
+    Stream,
+    better_challenger,
+    equal_models,
+    good_on_what_is_seen,
+    sigmoid,
+)
 
 POLICY = GatePolicy(min_label_coverage=None)
 MIN_DAYS = 7
@@ -25,19 +32,6 @@ def hidden(cohort: pd.DataFrame, share: float, rng: np.random.Generator) -> pd.D
     return censor(answered, "platform")
 
 
-def good_on_what_is_seen(rng: np.random.Generator, n: int) -> Stream:
-    """Two models of equal loss: the champion is the better one where it decides positively, and bad elsewhere.
-
-    The risks mirror each other around one half, so a model that errs on one side loses as much as one on the other.
-    """
-    logit = rng.choice([-1.0, 1.0], n) + 0.5 * rng.standard_normal(n)
-    slight, great = 0.1 * rng.standard_normal(n), 0.9 * rng.standard_normal(n)
-    champion = sigmoid(logit + np.where(logit > 0, slight, great))
-    challenger = sigmoid(logit + np.where(logit > 0, great, slight))
-    label = (rng.random(n) < sigmoid(logit)).astype(np.float64)
-    return Stream(label[None], champion[None], challenger[None])
-
-
 def erring_alike(rng: np.random.Generator, n: int) -> Stream:
     """Two models that err as much and as often, each in its own way."""
     logit = rng.normal(-1.0, 1.5, n)
@@ -46,18 +40,18 @@ def erring_alike(rng: np.random.Generator, n: int) -> Stream:
 
 
 def is_ever_promoted(cohort: pd.DataFrame) -> bool:
-    return bool((evidence(cohort, POLICY).lower[MIN_DAYS - 1 :] > 0).any())
+    return bool((evidence(cohort, POLICY, 0.05).lower[MIN_DAYS - 1 :] > 0).any())
 
 
 def criterion(cohort: pd.DataFrame, name: str, policy: GatePolicy = POLICY) -> Criterion:
-    return next(c for c in judge_quality(cohort, policy) if c.name == name)
+    return next(c for c in judge_quality(cohort, policy, 0.05) if c.name == name)
 
 
 def test_weights_hold_the_level_where_labelled_rows_alone_promote_an_equal_challenger() -> None:
     rng = np.random.default_rng(0)
     weighted = naive = 0
     for _ in range(60):
-        cohort = hidden(paired_cohort(good_on_what_is_seen(rng, 4_000)), 0.1, rng)
+        cohort = hidden(paired_cohort(good_on_what_is_seen(rng, 1, 4_000)), 0.1, rng)
         labelled = cohort[cohort["label"].notna()].assign(label_propensity=1.0)
         weighted += is_ever_promoted(cohort)
         naive += is_ever_promoted(labelled)
@@ -71,8 +65,8 @@ def test_without_exploration_an_equal_challenger_is_compared_where_neither_has_a
     judged, labelled = [], []
     for _ in range(30):
         cohort = hidden(paired_cohort(erring_alike(rng, 25_000)), 0.0, rng)
-        judged.append(float(evidence(cohort, POLICY).mean[-1]))
-        labelled.append(float(evidence(cohort[cohort["label"].notna()], POLICY).mean[-1]))
+        judged.append(float(evidence(cohort, POLICY, 0.05).mean[-1]))
+        labelled.append(float(evidence(cohort[cohort["label"].notna()], POLICY, 0.05).mean[-1]))
 
     def errors_from_zero(gains: list[float]) -> float:
         return float(np.mean(gains) / (np.std(gains) / np.sqrt(len(gains))))
@@ -85,8 +79,8 @@ def test_the_weighted_gain_is_that_of_all_requests() -> None:
     rng = np.random.default_rng(2)
     everything = paired_cohort(better_challenger(rng, 1, 60_000, FOUR_PERCENT))
 
-    truth = evidence(everything, POLICY).mean[-1]
-    found = evidence(hidden(everything, 0.3, rng), POLICY)
+    truth = evidence(everything, POLICY, 0.05).mean[-1]
+    found = evidence(hidden(everything, 0.3, rng), POLICY, 0.05)
 
     assert found.n[-1] == len(everything)
     assert found.lower[-1] < truth < found.upper[-1]
@@ -102,7 +96,7 @@ def test_a_better_challenger_is_still_found_where_labels_are_hidden() -> None:
 
 def test_few_explored_requests_are_insufficient_whatever_they_say() -> None:
     rng = np.random.default_rng(4)
-    cohort = hidden(paired_cohort(good_on_what_is_seen(rng, 4_000)), 0.003, rng)
+    cohort = hidden(paired_cohort(good_on_what_is_seen(rng, 1, 4_000)), 0.003, rng)
     found = criterion(cohort, "log_loss_gain")
 
     assert found.outcome is Outcome.INSUFFICIENT

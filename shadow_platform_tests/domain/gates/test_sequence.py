@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from shadow_platform.domain.gates.clusters import Array, Clusters, cluster_numbers
 from shadow_platform.domain.gates.sequence import (
-    Array,
+    ConfidenceSequence,
     boundary,
-    cluster_numbers,
     confidence_sequence,
     log_loss,
     tuning,
@@ -25,9 +25,18 @@ def gains(stream: Stream) -> Array:
     return log_loss(stream.champion, stream.label) - log_loss(stream.challenger, stream.label)
 
 
+def alone(n: int) -> Clusters:
+    """Every row on its own."""
+    return Clusters(np.arange(n))
+
+
+def width(sequence: ConfidenceSequence) -> Array:
+    return sequence.mean - sequence.lower
+
+
 def first_promotion(differences: Array, looks: NDArray[np.int64]) -> int | None:
     """Number of labels at the first look whose lower bound is above zero."""
-    sequence = confidence_sequence(differences, np.arange(len(differences)))
+    sequence = confidence_sequence(differences, alone(len(differences)))
     found = looks[sequence.lower[looks - 1] > 0]
     return int(found[0]) if len(found) else None
 
@@ -39,7 +48,9 @@ def naive_promotion(differences: Array, looks: NDArray[np.int64]) -> bool:
 
 def share_promoted(differences: Array, clusters: NDArray[np.int64], min_clusters: int = 7) -> float:
     """Share of streams promoted at some cluster end."""
-    promoted = [bool((confidence_sequence(row, clusters).lower[min_clusters - 1 :] > 0).any()) for row in differences]
+    promoted = [
+        bool((confidence_sequence(row, Clusters(clusters)).lower[min_clusters - 1 :] > 0).any()) for row in differences
+    ]
     return float(np.mean(promoted))
 
 
@@ -100,30 +111,30 @@ def test_the_boundary_is_tightest_where_it_was_tuned() -> None:
 def test_without_clusters_the_width_is_that_of_independent_rows() -> None:
     differences = np.random.default_rng(4).normal(0.01, 0.2, 5_000)
 
-    sequence = confidence_sequence(differences, np.arange(5_000))
+    sequence = confidence_sequence(differences, alone(5_000))
 
     expected = np.std(differences, ddof=1) * boundary(np.array([5_000]), 0.05, 2_000)[0] / np.sqrt(5_000)
-    assert sequence.width[-1] == pytest.approx(expected, rel=2e-3)
+    assert width(sequence)[-1] == pytest.approx(expected, rel=2e-3)
     assert sequence.design_effect == pytest.approx(1.0, abs=1e-3)
 
 
 def test_few_clusters_widen_the_bounds() -> None:
     sums = np.random.default_rng(5).normal(0, 1, 10)
 
-    few = confidence_sequence(sums, np.arange(10))
+    few = confidence_sequence(sums, alone(10))
 
     normal = boundary(np.array([10]), 0.05, 2_000)[0] * np.std(sums, ddof=1) / np.sqrt(10)
-    assert few.width[-1] > normal * 1.3
+    assert width(few)[-1] > normal * 1.3
 
 
 def test_a_single_cluster_bounds_nothing() -> None:
-    sequence = confidence_sequence(np.ones(500), np.zeros(500, dtype=np.int64))
+    sequence = confidence_sequence(np.ones(500), Clusters(np.zeros(500, dtype=np.int64)))
 
-    assert sequence.width.tolist() == [np.inf]
+    assert width(sequence).tolist() == [np.inf]
 
 
 def test_no_pairs_give_an_empty_sequence() -> None:
-    assert len(confidence_sequence(np.array([]), np.array([], dtype=np.int64)).n) == 0
+    assert len(confidence_sequence(np.array([]), alone(0)).n) == 0
 
 
 @settings(max_examples=50, deadline=None)
@@ -137,7 +148,7 @@ def test_the_cumulative_form_equals_a_computation_from_scratch(
 ) -> None:
     values = np.array(differences) + shift
     clusters = np.arange(len(values)) // size
-    sequence = confidence_sequence(values, clusters)
+    sequence = confidence_sequence(values, Clusters(clusters))
 
     for k in range(2, len(sequence.n) + 1):
         part = clusters < k
@@ -147,14 +158,17 @@ def test_the_cumulative_form_equals_a_computation_from_scratch(
         z = stats.t.isf(stats.norm.sf(boundary(np.array([n]), 0.05, 2_000)[0]), k - 1)
         assert sequence.n[k - 1] == n
         assert sequence.mean[k - 1] == pytest.approx(mean, abs=1e-9)
-        assert sequence.width[k - 1] == pytest.approx(z * np.sqrt(variance) / n, rel=1e-4, abs=1e-4 * z)
+        assert width(sequence)[k - 1] == pytest.approx(z * np.sqrt(variance) / n, rel=1e-4, abs=1e-4 * z)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=10, max_size=40))
 def test_exchanging_the_models_mirrors_the_bounds(differences: list[float]) -> None:
     values, clusters = np.array(differences), np.arange(len(differences)) // 2
 
-    forward, backward = confidence_sequence(values, clusters), confidence_sequence(-values, clusters)
+    forward, backward = (
+        confidence_sequence(values, Clusters(clusters)),
+        confidence_sequence(-values, Clusters(clusters)),
+    )
 
     np.testing.assert_allclose(forward.lower, -backward.upper, rtol=1e-9, atol=1e-9)
 
@@ -174,3 +188,21 @@ def test_rows_fall_into_the_clusters_of_the_policy(cluster: str | None, expected
 
 def test_one_certain_and_wrong_answer_costs_a_bounded_loss() -> None:
     assert log_loss(np.array([0.0]), np.array([1.0]))[0] == pytest.approx(-np.log(0.01))
+
+
+def test_two_sided_bounds_hold_the_truth_at_all_times_at_once() -> None:
+    rng, missed = np.random.default_rng(6), 0
+    for _ in range(200):
+        values = rng.choice([-0.1, 0.3], 2_000, p=[0.75, 0.25])
+        band = confidence_sequence(values, alone(2_000), alpha=0.05 / 2)
+        missed += bool(((band.lower[200:] > 0) | (band.upper[200:] < 0)).any())
+
+    assert missed / 200 <= 0.05
+
+
+def test_less_error_to_spend_widens_the_bounds() -> None:
+    values = np.random.default_rng(7).normal(0, 1, 500)
+
+    whole, part = (width(confidence_sequence(values, alone(500), alpha))[-1] for alpha in (0.05, 0.0076))
+
+    assert whole < part
