@@ -68,6 +68,16 @@ def test_the_champion_before_is_watched_first_and_for_as_long_as_the_policy_says
     assert judged(rolling) == [(Purpose.CHALLENGE, "3"), (Purpose.CHALLENGE, "1")]
 
 
+def test_of_two_challengers_the_one_that_shadows_for_longer_takes_the_first_place_of_the_family(
+    rolling: Rolling,
+) -> None:
+    rolling.now += timedelta(days=1)
+    rolling.shadow((0.05, -2.0))
+
+    assert [model.version for model in rolling.manifest.challengers] == ["3", "2"]
+    assert judged(rolling) == [(Purpose.CHALLENGE, "2"), (Purpose.CHALLENGE, "3")]
+
+
 @pytest.mark.parametrize("way", ["rollback", "emergency_rollback", "alias"])
 def test_a_version_that_was_rolled_back_has_to_challenge_like_any_other(rolling: Rolling, way: str) -> None:
     promoted(rolling, "2", watcher="1")

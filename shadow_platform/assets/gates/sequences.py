@@ -29,6 +29,9 @@ def models_to_judge(
 ) -> list[tuple[Purpose, DeployedModel]]:
     """Models in the shadow, and what each is compared with the champion for; what is urgent, a watch, comes first.
 
+    Whoever is in the shadow for longer comes before the others: it has more evidence, and the first of a family may
+    spend the most error.
+
     Args:
         version: only this one; raises ``dg.Failure`` when it is not in the shadow.
     """
@@ -50,7 +53,7 @@ def models_to_judge(
         for model in shadowing
         if model.version != manifest.champion.version
     ]
-    return sorted(found, key=lambda each: each[0] is not Purpose.WATCH)
+    return sorted(found, key=lambda each: (each[0] is not Purpose.WATCH, each[1].since))
 
 
 def _purpose(
