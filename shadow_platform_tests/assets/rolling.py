@@ -21,7 +21,7 @@ from shadow_platform.contracts.errors import BundleError, RegistryError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.rollouts import Rollout
 from shadow_platform.contracts.tables import GATE_DECISIONS
-from shadow_platform.contracts.use_case import RolloutPolicy, UseCase
+from shadow_platform.contracts.use_case import CanaryStep, RolloutPolicy, UseCase
 from shadow_platform.contracts.verdicts import Decision, GateDecision
 from shadow_platform.resources import Transition
 from shadow_platform_tests.assets import served
@@ -30,6 +30,8 @@ from shadow_platform_tests.rollouts import decision
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 PROMOTION, TRANSITIONS, STEPS = 1, 2, 3
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+CANARIES = (CanaryStep(0.05, HOUR, 100), CanaryStep(0.25, HOUR, 100))
 LOGGER = logging.getLogger(__name__)
 
 
@@ -158,6 +160,11 @@ class Rolling:
             seen_at=seen + timedelta(minutes=1),
         )
         write_worker_state(self.layout, self.use_case.name, state)
+
+
+def versions(rolling: Rolling) -> tuple[str, list[str]]:
+    """Version of the champion, and of its challengers."""
+    return rolling.manifest.champion.version, [model.version for model in rolling.manifest.challengers]
 
 
 Play = Callable[..., Rolling]

@@ -7,30 +7,11 @@ import pytest
 
 from shadow_platform.assets.promotion import promoting
 from shadow_platform.contracts.errors import RegistryError
-from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.rollouts import RolloutState
-from shadow_platform.contracts.use_case import CanaryStep, RolloutPolicy
 from shadow_platform.contracts.verdicts import Decision, Purpose
 from shadow_platform.domain.promotion import Plan, plan
-from shadow_platform_tests.assets.rolling import Play, Rolling, RollingPlatform
+from shadow_platform_tests.assets.rolling import CANARIES, DAY, HOUR, Play, RollingPlatform, versions
 from shadow_platform_tests.assets.served import ServedPlatform
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-CANARIES = (CanaryStep(0.05, HOUR, 100), CanaryStep(0.25, HOUR, 100))
-
-
-@pytest.fixture
-def play(layout: Layout) -> Play:
-    """A home under a rollout policy; by default without canary and without approval."""
-
-    def begin(**policy: Any) -> Rolling:
-        return Rolling(layout, RolloutPolicy(**policy))
-
-    return begin
-
-
-def versions(rolling: Rolling) -> tuple[str, list[str]]:
-    return rolling.manifest.champion.version, [model.version for model in rolling.manifest.challengers]
 
 
 def test_a_watch_brings_the_champion_before_back_while_the_registry_is_away(play: Play) -> None:

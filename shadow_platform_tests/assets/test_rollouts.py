@@ -5,29 +5,10 @@ from typing import Any
 
 import pytest
 
-from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.rollouts import RolloutState
 from shadow_platform.contracts.tables import MODEL_TRANSITIONS, ROLLOUT_STEPS
-from shadow_platform.contracts.use_case import CanaryStep, RolloutPolicy
 from shadow_platform.contracts.verdicts import Decision, Purpose
-from shadow_platform_tests.assets.rolling import STEPS, TRANSITIONS, Play, Rolling
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-CANARIES = (CanaryStep(0.05, HOUR, 100), CanaryStep(0.25, HOUR, 100))
-
-
-@pytest.fixture
-def play(layout: Layout) -> Play:
-    """A home under a rollout policy; by default without canary and without approval."""
-
-    def begin(**policy: Any) -> Rolling:
-        return Rolling(layout, RolloutPolicy(**policy))
-
-    return begin
-
-
-def versions(rolling: Rolling) -> tuple[str, list[str]]:
-    return rolling.manifest.champion.version, [model.version for model in rolling.manifest.challengers]
+from shadow_platform_tests.assets.rolling import CANARIES, DAY, HOUR, STEPS, TRANSITIONS, Play, versions
 
 
 def test_without_canary_steps_one_run_builds_promotes_and_begins_the_watch(play: Play) -> None:

@@ -3,9 +3,12 @@
 Upstream: the logs of transitions and rollouts. Downstream: the warehouse, alerts.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import dagster as dg
 
-from shadow_platform.contracts.tables import MODEL_TRANSITIONS, ROLLOUT_STEPS
+from shadow_platform.contracts.tables import MODEL_TRANSITIONS, ROLLOUT_STEPS, TableSchema
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
 
@@ -26,10 +29,7 @@ def build_model_transitions(use_case: UseCase) -> dg.AssetsDefinition:
 
         Grain: one row a change. Key: transition_id. Not partitioned: the log is small and read whole.
         """
-        columns = MODEL_TRANSITIONS.column_names
-        rows = [{name: record[name] for name in columns} for record in platform.transitions(use_case)]
-        platform.lake().append_rows(MODEL_TRANSITIONS, use_case, rows)
-        return dg.MaterializeResult(metadata={"dagster/row_count": len(rows)})
+        return _tabled(platform, use_case, MODEL_TRANSITIONS, platform.transitions(use_case))
 
     return model_transitions
 
@@ -50,9 +50,14 @@ def build_rollout_steps(use_case: UseCase) -> dg.AssetsDefinition:
 
         Grain: one row a step. Key: step_id. Not partitioned: the log is small and read whole.
         """
-        columns = ROLLOUT_STEPS.column_names
-        rows = [{name: record[name] for name in columns} for record in platform.rollout_steps(use_case)]
-        platform.lake().append_rows(ROLLOUT_STEPS, use_case, rows)
-        return dg.MaterializeResult(metadata={"dagster/row_count": len(rows)})
+        return _tabled(platform, use_case, ROLLOUT_STEPS, platform.rollout_steps(use_case))
 
     return rollout_steps
+
+
+def _tabled(
+    platform: PlatformResource, use_case: UseCase, schema: TableSchema, records: Sequence[Mapping[str, Any]]
+) -> dg.MaterializeResult:
+    rows = [{name: record[name] for name in schema.column_names} for record in records]
+    platform.lake().append_rows(schema, use_case, rows)
+    return dg.MaterializeResult(metadata={"dagster/row_count": len(rows)})
