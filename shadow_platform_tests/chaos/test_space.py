@@ -22,15 +22,18 @@ UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 @contextmanager
 def no_space(pids: Sequence[int], n_bytes: int = 100) -> Iterator[None]:
-    """Processes that can write no file beyond this size."""
-    for pid in pids:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+    """Processes that can write no file beyond this size, and the children they start meanwhile."""
     try:
+        _limit(pids, (n_bytes, resource.RLIM_INFINITY))
         yield
     finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):  # a model child may have been replaced meanwhile
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, UNLIMITED)
+        _limit(pids, UNLIMITED)
+
+
+def _limit(pids: Sequence[int], sizes: tuple[int, int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # a model child that was replaced meanwhile
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, sizes)
 
 
 def test_a_full_disk_is_503_and_never_an_unlogged_answer(home: Home) -> None:
