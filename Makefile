@@ -12,10 +12,13 @@ UV_VERSION := 0.13.8
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || true)
 PYTEST_ARGS ?=
 export VIRTUAL_ENV := $(abspath $(VENV))
+# What the platform's image has besides the requirements, and what Feast's SQLAlchemy extra brings for type checkers.
+IMAGE_EXTRAS := kafka k8s otel postgres ray redis s3
+NOT_IN_IMAGES := ast-serialize librt mypy types-greenlet
 # `make check TESTS=no` leaves the tests out, for a caller that has run them.
 TESTS ?= yes
 
-.PHONY: help setup demo test check lint format types imports definitions docs ui screenshots lock envfile clean
+.PHONY: help setup demo test check lint format types imports definitions docs ui screenshots lock envfile images sbom security secrets manifests kubectl clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,9 +83,38 @@ screenshots: setup ## take the README's pictures from what the demo left (needs 
 lock: setup ## resolve requirements.lock anew from setup.cfg
 	@$(BIN)/uv pip compile setup.cfg --extra dev --extra docs --extra flights --python-version 3.11 \
 		--generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile setup.cfg $(IMAGE_EXTRAS:%=--extra %) $(NOT_IN_IMAGES:%=--no-emit-package %) \
+		--constraint requirements.lock --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
+		--output-file deploy/docker/requirements-platform.lock
 
 envfile: setup ## write .env.example and docs/configuration.md from the settings
 	@$(BIN)/python -m shadow_platform_tests.env_example
+
+images: setup ## build the container images: PYTHON_DIGEST=sha256:... BENTO=<tag or folder> (docs/containers.md)
+	@deploy/docker/build.sh
+
+sbom: setup ## write what each image holds as CycloneDX JSON into build/sbom/
+	@BIN=$(BIN) deploy/docker/sbom.sh
+
+# The search writes its baseline anew, and ends with 3, when lines have moved: it gets a copy, and 3 is no new secret.
+security: setup ## look for secrets in the repository, and for known faults of the locked packages (asks the package index)
+	@echo "security: secrets"
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; cp .secrets.baseline "$$copy"; \
+	git ls-files -z --cached --others --exclude-standard \
+		| xargs -0 bash -c 'said=$$("$$@") || [ $$? = 3 ] || { echo "$$said"; exit 1; }' search \
+			$(BIN)/detect-secrets-hook --no-verify --baseline "$$copy/.secrets.baseline"
+	@echo "security: locked packages"; $(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+
+secrets: setup ## note what the search for secrets finds, once a person has seen that none of it is one
+	@git ls-files -z --cached --others --exclude-standard | xargs -0 $(BIN)/detect-secrets scan --no-verify \
+		--exclude-files '(\.lock|\.secrets\.baseline)$$' >.secrets.baseline.new
+	@mv .secrets.baseline.new .secrets.baseline; git diff --stat -- .secrets.baseline
+
+manifests: setup ## write the manifests that are generated: Prometheus rules for the cluster's operator
+	@$(BIN)/python -m shadow_platform_tests.deploy.manifests
+
+kubectl: setup ## put kubectl into .venv/bin unless there is one on PATH
+	@command -v kubectl >/dev/null || [ -x $(BIN)/kubectl ] || deploy/k8s/install-kubectl $(BIN)/python
 
 clean: ## remove what builds and tests leave; .venv and data stay
 	@rm -rf build dist site shadow_platform.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -133,7 +133,7 @@ def joined_frame(use_case: UseCase, first: date, last: date, as_of: datetime) ->
     window = timedelta(days=(last - first).days + 1)
     long = replace(use_case, training=replace(use_case.training, window=window))
     platform = PlatformResource()
-    prepare_dagster_home(platform.layout)
+    prepare_dagster_home(platform.settings)
     definitions, name = build_definitions([long]), use_case.name
     with dg.DagsterInstance.get() as instance:
         run_job(definitions.resolve_job_def(f"{name}_ingest"), instance, tags=partition_range(first, last))

@@ -33,6 +33,7 @@ from shadow_platform.contracts.verdicts import Frozen, Outcome
 from shadow_platform.domain.canary import routing
 from shadow_platform.domain.slo import Objectives, SloVerdict, halting_reason
 from shadow_platform.settings import Settings, load_settings
+from shadow_platform.telemetry.logs import configure_logging, fail
 from shadow_platform.use_cases import load_use_case
 
 LOGGER = logging.getLogger("shadow_platform.guard")
@@ -184,17 +185,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the guard until SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bento.guard", description=__doc__.splitlines()[0])
     parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stopped = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     try:
         settings = with_packaged_use_case(load_settings())
+        use_case = load_use_case(settings.shadow_use_case).name
+        configure_logging(settings, "guard", use_case)
         seed_from_package(settings.layout)
-        logging.getLogger().setLevel(settings.log_level)
-        Guard(settings, load_use_case(settings.shadow_use_case).name).run(stopped)
+        Guard(settings, use_case).run(stopped)
     except ShadowPlatformError as error:
-        print(error, file=sys.stderr)
+        fail(LOGGER, error)
         return 1
     return 0
 

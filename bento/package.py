@@ -61,6 +61,8 @@ def with_packaged_use_case(settings: Settings, folder: Path | None = None) -> Se
 def seed_from_package(layout: Layout, folder: Path | None = None) -> None:
     """Put the packaged deployment where the manifest is watched, unless a newer one is there.
 
+    A shared folder is written by whoever promotes into it, and by nobody else: what it says is in force.
+
     Raises:
         SettingsError: the home lies within the Bento: BentoML changes the working directory to it before it imports
             the service, so a relative ``SHADOW_HOME`` would fill and alter what is meant to stay as it was built.
@@ -69,6 +71,8 @@ def seed_from_package(layout: Layout, folder: Path | None = None) -> None:
     root = package.home.parent
     if package.home.is_dir() and (root / "bento").is_dir() and layout.home.is_relative_to(root):
         raise SettingsError(f"SHADOW_HOME={layout.home} lies within the Bento; set it to an absolute path elsewhere")
+    if layout.shared is not None:
+        return
     for path in (package.home / "serving").glob("*.json"):
         manifest = read_manifest(path)
         if manifest is not None:

@@ -1,10 +1,12 @@
-"""Starts the service, its shadow worker and its guard, looks after them, and ends them together.
+"""Starts the service, its shadow worker, its guard and its relay, looks after them, and ends them together.
 
 Belongs here: processes and their environment. Does not belong here: anything a request meets. Upstream: command line,
 demo, tests. Downstream: ``bentoml serve bento.service:ShadowPredictor``, ``python -m bento.shadow``,
-``python -m bento.guard``.
+``python -m bento.guard``, ``shadow log relay``.
 
-The service's arbiter restarts its workers; this supervisor restarts the arbiter, the shadow worker and the guard.
+``SERVE_ROLES`` says which of them run here; on many machines some answer, and another shadows and guards. The relay
+runs where answers are logged, with ``LOG_TRANSPORT=kafka``. The service's arbiter restarts its workers; this supervisor
+restarts the arbiter and everything beside it.
 Children that outlive a killed supervisor notice and end by themselves (``bento.orphan.is_orphan``).
 """
 
@@ -23,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import psutil
@@ -33,13 +35,13 @@ from bento.api.access import require_tokens
 from bento.orphan import SUPERVISOR_VARIABLE
 from bento.package import import_path
 from bento.stopping import StopEvent
-from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.contracts.errors import SettingsError, ShadowPlatformError
 from shadow_platform.settings import Settings
 
 LOGGER = logging.getLogger("shadow_platform.serve")
 
 SERVICE = "bento.service:ShadowPredictor"
-SERVER, SHADOW, GUARD = "server", "shadow worker", "guard"
+SERVER, SHADOW, GUARD, RELAY = "server", "shadow worker", "guard", "relay"
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0
 KEEP_ALIVE_S = 75
@@ -58,6 +60,7 @@ class Child:
     """One supervised process.
 
     Attributes:
+        output: file for what it prints; ``None``: where this process prints.
         may_start: asked before a restart; a new server waits until the orphans of a killed one gave its port back, the
             shadow worker until the server listens: it empties the folder of their metrics before.
     """
@@ -65,7 +68,7 @@ class Child:
     name: str
     command: list[str]
     environment: Mapping[str, str]
-    output: Path
+    output: Path | None
     may_start: Callable[[], bool] = lambda: True
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
@@ -75,8 +78,7 @@ class Child:
 
     def start(self) -> None:
         """Start it, leader of a session of its own, so that its priority counts and a signal reaches its children."""
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        with self.output.open("ab") as out:
+        with _appended(self.output) as out:
             self.process = subprocess.Popen(
                 self.command,
                 env=dict(self.environment),
@@ -96,7 +98,9 @@ class Child:
             code, self.process = self.process.returncode, None
             self.backoff_s = FIRST_BACKOFF_S if now - self.started_at > STEADY_S else self.backoff_s * 2
             self.restart_at = now + min(self.backoff_s, LONGEST_BACKOFF_S)
-            LOGGER.warning("%s ended with code %s; starting it again, see %s", self.name, code, self.output)
+            LOGGER.warning(
+                "%s ended with code %s; starting it again, see %s", self.name, code, self.output or "its lines"
+            )
         if now < self.restart_at or not self.may_start():
             return False
         self.start()
@@ -175,25 +179,26 @@ class RunningService:
         """Restart what died, until the context ends; the shadow worker follows a new server, whose metrics it joins."""
         has_new_server = False
         while not self._stopped.wait(0.1):
-            has_new_server |= self.children[0].look_after()
-            for child in self.children[1:]:
+            for child in self.children:
                 if has_new_server and child.name == SHADOW and child.may_start():
                     child.signal_end()
                     has_new_server = False
-                child.look_after()
+                has_new_server |= child.look_after() and child.name == SERVER
 
     def end_supervision(self) -> None:
         """Start nothing again from now on; a child that was started while the others end would be left behind."""
         self._stopped.set()
 
     def stop(self) -> None:
-        """End every child, with everything it started."""
+        """End every child, with everything it started; the relay last, which carries what the others logged."""
         self.end_supervision()
-        for child in self.children:
-            child.signal_end()
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for child in self.children:
-            child.end(deadline)
+        for is_relay in (False, True):
+            due = [child for child in self.children if (child.name == RELAY) == is_relay]
+            for child in due:
+                child.signal_end()
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+            for child in due:
+                child.end(deadline)
 
     def _pid(self, name: str) -> int:
         child = next(child for child in self.children if child.name == name)
@@ -214,33 +219,39 @@ def running_service(
     host: str = "127.0.0.1",
     wait_ready: bool = True,
     output: Path | None = None,
+    shares_output: bool = False,
 ) -> Iterator[RunningService]:
-    """A service of one use case, ready to answer.
+    """The parts of a service of one use case that ``SERVE_ROLES`` names, ready to answer if they answer at all.
 
     Args:
         use_case: name, or ``package.module:ATTR``.
-        shadow: whether a shadow worker runs beside it.
-        guard: whether a guard runs beside it.
+        shadow: whether a shadow worker may run.
+        guard: whether a guard may run.
         wait_ready: without it, the context begins when the service answers at all (a model may be missing).
         output: file for what the processes print; default: ``serving/service-<port>.log`` below ``SHADOW_HOME``.
+        shares_output: they print where this process does, and not into a file.
 
     Raises:
         ServiceError: the port is taken, or the service is not ready within ``READY_TIMEOUT_S``.
-        SettingsError: outside development, tokens are missing.
+        SettingsError: outside development, tokens are missing; or a role is unknown, or nothing would run.
     """
-    require_tokens(settings)
-    if not port_is_free(host, port):
-        raise ServiceError(f"port {port} of {host} cannot be used; stop what listens there, or set PORT")
+    parts = _parts(settings, shadow=shadow, guard=guard)
+    if SERVER in parts:
+        require_tokens(settings)
+        if not port_is_free(host, port):
+            raise ServiceError(f"port {port} of {host} cannot be used; stop what listens there, or set PORT")
     output = output or settings.layout.home / "serving" / f"service-{port}.log"
-    beside = [name for name, is_wanted in ((SHADOW, shadow), (GUARD, guard)) if is_wanted]
-    children = _children(child_environment(settings, use_case, port, workers), host, port, output, beside)
+    children = _children(child_environment(settings, use_case, port, workers), host, port, output, parts)
+    if shares_output:
+        for child in children:
+            child.output = None
     service = RunningService(f"http://{host}:{port}", children, output)
     thread = threading.Thread(target=service.look_after, name="supervisor", daemon=True)
     try:
-        children[0].start()
-        _wait_ready(service, wait_ready)
-        for child in children[1:]:
+        for child in children:
             child.start()
+            if child.name == SERVER:
+                _wait_ready(service, wait_ready)
         thread.start()
         yield service
     finally:
@@ -250,10 +261,29 @@ def running_service(
         service.stop()
 
 
+def _parts(settings: Settings, *, shadow: bool, guard: bool) -> list[str]:
+    """What runs here, the server first: the others wait for it."""
+    is_relayed = settings.log_transport == "kafka" and "predictor" in settings.roles
+    if is_relayed and settings.kafka_bootstrap_servers is None:
+        raise SettingsError(
+            "LOG_TRANSPORT=kafka needs KAFKA_BOOTSTRAP_SERVERS; set it to host:port in the environment or .env"
+        )
+    wanted = {
+        SERVER: "predictor" in settings.roles,
+        SHADOW: shadow and "shadow" in settings.roles,
+        GUARD: guard and "guard" in settings.roles,
+        RELAY: is_relayed,
+    }
+    if not any(wanted.values()):
+        raise SettingsError(f"SERVE_ROLES={settings.serve_roles} leaves nothing to run; name another role, or allow it")
+    return [name for name, is_wanted in wanted.items() if is_wanted]
+
+
 def child_environment(settings: Settings, use_case: str, port: int, workers: int) -> dict[str, str]:
     """Environment that gives a child the same settings, wherever it runs."""
     own = _as_environment(settings) | {
         "SHADOW_HOME": str(settings.layout.home),
+        **({"SHADOW_SHARED": str(settings.layout.shared)} if settings.layout.shared else {}),
         "FEAST_REPO_PATH": str(settings.feast_repo_path.resolve()),
         "SHADOW_USE_CASE": use_case,
         "PORT": str(port),
@@ -265,6 +295,16 @@ def child_environment(settings: Settings, use_case: str, port: int, workers: int
     }
     inherited = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
     return {**inherited, **own}
+
+
+@contextmanager
+def _appended(path: Path | None) -> Iterator[IO[bytes] | None]:
+    if path is None:
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        yield file
 
 
 def free_port() -> int:
@@ -290,16 +330,22 @@ def _as_environment(settings: Settings) -> dict[str, str]:
     return {name.upper(): str(value) for name, value in plain.items() if value is not None}
 
 
-def _children(environment: dict[str, str], host: str, port: int, output: Path, beside: Sequence[str]) -> list[Child]:
+def _children(environment: dict[str, str], host: str, port: int, output: Path, parts: Sequence[str]) -> list[Child]:
+    """Processes of some parts; beside a server the shadow worker's metrics are the server's to expose."""
     metrics = {"PROMETHEUS_MULTIPROC_DIR": str(Path(environment["BENTOML_HOME"]) / "prometheus_multiproc_dir")}
     is_free = partial(port_is_free, host, port)
-    shadow = [sys.executable, "-m", "bento.shadow"]
+    python = [sys.executable, "-m"]
+    shadow = Child(SHADOW, [*python, "bento.shadow"], environment, output)
+    if SERVER in parts:
+        shadow.environment, shadow.may_start = {**environment, **metrics}, lambda: not is_free()
+    relay = [*python, "shadow_platform.cli", "log", "relay", "--use-case", environment["SHADOW_USE_CASE"]]
     known = {
-        SHADOW: Child(SHADOW, shadow, {**environment, **metrics}, output, may_start=lambda: not is_free()),
-        GUARD: Child(GUARD, [sys.executable, "-m", "bento.guard"], environment, output),
+        SERVER: Child(SERVER, _server_command(host, port), environment, output, may_start=is_free),
+        SHADOW: shadow,
+        GUARD: Child(GUARD, [*python, "bento.guard"], environment, output),
+        RELAY: Child(RELAY, relay, environment, output),
     }
-    server = Child(SERVER, _server_command(host, port), environment, output, may_start=is_free)
-    return [server, *(known[name] for name in beside)]
+    return [known[name] for name in parts]
 
 
 def _server_command(host: str, port: int) -> list[str]:

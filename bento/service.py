@@ -7,19 +7,22 @@ requests of the contract go past the first; ``bento.answering.metrics`` replaces
 
 import os
 import resource
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bentoml
 from _bentoml_sdk import Service  # type: ignore[import-untyped]  # the class that bentoml.service makes
+from bentoml._internal.log import SERVER_LOGGING_CONFIG
 from starlette.types import ASGIApp
 
 from bento.api.access import require_tokens, with_cors
 from bento.api.app import Shortcut, Site, build_app, build_endpoints
 from bento.package import seed_from_package, with_packaged_use_case
 from bento.worker import Worker
-from shadow_platform.settings import load_settings
+from shadow_platform.settings import Settings, load_settings
+from shadow_platform.telemetry.logs import adopt_logging, formatter_of
 from shadow_platform.use_cases import load_use_case
 
 MAX_OPEN_FILES = 65_536
@@ -34,9 +37,18 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def format_server_logs(settings: Settings, use_case: str) -> None:
+    """Have BentoML's handlers, of this process and of the arbiter that starts its logging later, write our lines."""
+    adopt_logging(settings, "service", use_case)
+    if settings.log_format == "json":
+        formatters = SERVER_LOGGING_CONFIG["formatters"]
+        formatters["traced"] = {"()": partial(formatter_of, settings, "service", use_case)}
+
+
 raise_file_limit()
 SETTINGS = with_packaged_use_case(load_settings())
 USE_CASE = load_use_case(SETTINGS.shadow_use_case)
+format_server_logs(SETTINGS, USE_CASE.name)
 require_tokens(SETTINGS)
 SITE = Site()
 ENDPOINTS = build_endpoints(USE_CASE, SETTINGS, SITE)

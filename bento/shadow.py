@@ -26,16 +26,19 @@ from bento.answering.models import ManifestFile
 from bento.orphan import is_orphan
 from bento.package import seed_from_package, with_packaged_use_case
 from bento.shadowing.a_a import shadow_itself
-from bento.shadowing.lane import Lane
+from bento.shadowing.lane import GRACE, LANDED_GRACE, Lane
 from bento.shadowing.lane_progress import left_behind
 from bento.shadowing.replay import ReplayProgress, replay
-from bento.shadowing.shadow_metrics import ShadowMetrics, forget_dead_processes
+from bento.shadowing.shadow_metrics import DIRECTORY_VARIABLE, ShadowMetrics, forget_dead_processes
+from bento.shadowing.shadow_spans import ShadowSpans
 from bento.stopping import StopEvent
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
 from shadow_platform.contracts.errors import RegistryError, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings, load_settings
+from shadow_platform.telemetry.logs import configure_logging, fail
+from shadow_platform.telemetry.spans import open_spans
 from shadow_platform.use_cases import load_use_case
 
 LOGGER = logging.getLogger("shadow_platform.shadow")
@@ -153,12 +156,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the worker, one replay or one A/A run; returns the exit code."""
     options = _options(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = with_packaged_use_case(load_settings())
-        seed_from_package(settings.layout)
-        logging.getLogger().setLevel(settings.log_level)
         use_case = load_use_case(settings.shadow_use_case).name
+        configure_logging(settings, "shadow", use_case)
+        seed_from_package(settings.layout)
         lower_priority(REPLAY_NICENESS if options.replay or options.a_a else NICENESS)
         if options.replay:
             print(_replay(settings, use_case, options))
@@ -168,17 +170,32 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _work(settings, use_case)
     except ShadowPlatformError as error:
-        print(error, file=sys.stderr)
+        fail(LOGGER, error)
         return 1
     return 0
 
 
 def _work(settings: Settings, use_case: str) -> None:
+    from shadow_platform.adapters.exposition import metrics_served
+
     forget_dead_processes()
-    worker = ShadowWorker(settings.layout, use_case, ShadowMetrics())
+    metrics, grace = ShadowMetrics(), LANDED_GRACE if settings.log_transport == "kafka" else GRACE
+    layout = settings.layout
+    sink = open_spans(settings, "shadow", use_case)
+    spans = ShadowSpans(sink, settings.otel_traces_sampler_arg, use_case) if sink else None
+
+    def lane_of(model: DeployedModel) -> Lane:
+        return Lane(layout, use_case, model, metrics, grace=grace, spans=spans)
+
+    worker = ShadowWorker(layout, use_case, metrics, lane_of)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
-    worker.run()
+    # Beside a service, the service exposes what this process counts; where it runs alone, it does so itself.
+    port = None if DIRECTORY_VARIABLE in os.environ else settings.metrics_port
+    with metrics_served(port, settings.metrics_host):
+        worker.run()
+    if spans:
+        spans.close()
 
 
 def _replay(settings: Settings, use_case: str, options: argparse.Namespace) -> str:

@@ -77,16 +77,17 @@ def _let_answer(folder: Path) -> None:
         home = {"SHADOW_HOME": f"{empty}/home", "BENTOML_HOME": f"{empty}/bentoml", "FEAST_REPO_PATH": "feature_repo"}
         environment = _alone({"PYTHONPATH": str(source), "PYTHONSAFEPATH": "1", **home})
         command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", "127.0.0.1", "--port", str(port)]
-        server = Child(SERVER, [*command, "--working-dir", str(source)], environment, Path(empty, "service.log"))
+        output = Path(empty, "service.log")
+        server = Child(SERVER, [*command, "--working-dir", str(source)], environment, output)
         server.start()
         try:
-            _ask(f"http://127.0.0.1:{port}", server, folder.name, manifest, _usual_request(source))
+            _ask(f"http://127.0.0.1:{port}", server, output, folder.name, manifest, _usual_request(source))
         finally:
             server.signal_end()
             server.end(time.monotonic() + STOP_TIMEOUT_S)
 
 
-def _ask(url: str, server: Child, name: str, manifest: DeploymentManifest, body: Any) -> None:
+def _ask(url: str, server: Child, output: Path, name: str, manifest: DeploymentManifest, body: Any) -> None:
     deadline, said = time.monotonic() + READY_TIMEOUT_S, "nothing"
     with httpx.Client(base_url=url, timeout=10.0, trust_env=False) as client:
         while True:
@@ -100,7 +101,7 @@ def _ask(url: str, server: Child, name: str, manifest: DeploymentManifest, body:
             ended = server.process is None or server.process.poll() is not None
             if ended or time.monotonic() > deadline:
                 why = "ended at its start" if ended else f"was not ready after {READY_TIMEOUT_S:.0f} s, it said {said}"
-                raise BundleError(f"Bento {name} cannot serve: it {why}\n{server.output.read_text()[-2000:]}")
+                raise BundleError(f"Bento {name} cannot serve: it {why}\n{output.read_text()[-2000:]}")
             time.sleep(POLL_S)
         answer = client.post("/predict", json=body)
     version = answer.json().get("model_version") if answer.status_code == 200 else None

@@ -27,6 +27,7 @@ from bento.answering.monitoring import MonitoringView
 from bento.answering.online import OnlineReader
 from bento.answering.online_cache import OnlineCache
 from bento.answering.predictor import Predictor, PredictorOptions
+from bento.answering.request_spans import RequestSpans
 from bento.answering.variants import VariantScorer
 from bento.answering.worker_states import WorkerReport
 from bento.explaining.explain import Explainer
@@ -38,6 +39,7 @@ from shadow_platform.contracts.ports import OnlineFeatures
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.serving import RequestContract
 from shadow_platform.settings import Settings
+from shadow_platform.telemetry.spans import open_spans
 
 LOGGER = logging.getLogger("shadow_platform.worker")
 
@@ -59,6 +61,8 @@ class Worker:
         self.use_case = use_case
         self._started_at = time.monotonic()
         layout = settings.layout
+        sink = open_spans(settings, "service", use_case.name)
+        self.spans = RequestSpans(sink, settings.otel_traces_sampler_arg, use_case.name) if sink else None
         self.models = ModelWatcher(layout, use_case.name, settings.canary_split)
         self.report = WorkerReport(layout, use_case.name, self.models)
         self.sink = FileLogSink(layout.log("predictions", use_case.name))
@@ -114,6 +118,8 @@ class Worker:
         self.answers.close()
         if self.online:
             self.online.close()
+        if self.spans:
+            self.spans.close()
         for log in (self.failures, self.sink):
             try:
                 log.close()

@@ -25,10 +25,12 @@ from shadow_platform.assets.simulation import build_simulation_assets
 from shadow_platform.assets.training import build_training_assets
 from shadow_platform.assets.warehouse import build_warehouse_assets
 from shadow_platform.automation import build_automation
+from shadow_platform.contracts.errors import SettingsError
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.jobs import build_jobs
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
+from shadow_platform.telemetry.run_logs import take_over_runs
 from shadow_platform.use_cases import load_use_case, use_case_names
 
 STAGES: dict[str, Callable[[UseCase], Iterable[dg.AssetsDefinition]]] = {
@@ -55,6 +57,19 @@ EXECUTORS: dict[str, dg.ExecutorDefinition] = {
 }
 
 
+def executor_named(name: str) -> dg.ExecutorDefinition:
+    """Executor of the setting ``DAGSTER_EXECUTOR``; ``k8s`` makes a Kubernetes job of every step."""
+    if name != "k8s":
+        return EXECUTORS[name]
+    try:
+        from dagster_k8s import k8s_job_executor
+    except ImportError as missing:
+        raise SettingsError(
+            "DAGSTER_EXECUTOR=k8s needs dagster-k8s; install it: pip install 'shadow-platform[k8s]'"
+        ) from missing
+    return k8s_job_executor
+
+
 def use_case_definitions(use_case: UseCase) -> dg.Definitions:
     """Assets with their checks, jobs, sensors and schedules of one use case; resources come from the caller."""
     jobs = build_jobs(use_case)
@@ -72,11 +87,12 @@ def build_definitions(
 ) -> dg.Definitions:
     """Definitions of the given use cases (default: all known ones) with one platform resource."""
     settings = load_settings()
+    take_over_runs(settings)
     if use_cases is None:
         use_cases = [load_use_case(name) for name in (*use_case_names(), *settings.extra_use_cases)]
     shared = dg.Definitions(
         resources={"platform": platform or PlatformResource()},
-        executor=EXECUTORS[settings.dagster_executor],
+        executor=executor_named(settings.dagster_executor),
     )
     return dg.Definitions.merge(shared, *(use_case_definitions(use_case) for use_case in use_cases))
 

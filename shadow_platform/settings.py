@@ -4,8 +4,9 @@ Upstream: environment variables and ``.env``. Downstream: resources, bento, comm
 in ``.env.example`` and in the field's description; both are kept equal by a test.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,24 +14,45 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shadow_platform.contracts.errors import SettingsError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import FeatureStores
+from shadow_platform.contracts.redaction import redact
+
+ROLES = frozenset({"predictor", "shadow", "guard"})
+
+OBJECT_STORE = r"^s3://[^@\s]+$"
+"""Who asks stands in ``AWS_*``, never in an address, which is shown."""
+POSTGRES_OF_DAGSTER = "postgresql+psycopg2://"
 
 
 class Settings(BaseSettings):
     """Every setting of the platform, validated at start."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     environment: Literal["development", "staging", "production"] = Field(
         "development", description="production refuses the header X-As-Of"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="how running processes log: lines for people, or one JSON object a line for collectors"
+    )
     shadow_home: Path = Field(Path("data"), description="folder that holds everything the platform writes")
+    shadow_shared: Path | None = Field(
+        None,
+        description="folder of manifests and bundles when another machine promotes into it; unset: SHADOW_HOME",
+    )
     shadow_use_case: str = Field("churn", description="use case that `shadow serve` answers for")
     shadow_extra_use_cases: str | None = Field(
         None, description="comma-separated package.module:ATTRIBUTE of use cases besides the installed ones"
     )
     feast_repo_path: Path = Field(Path("feature_repo"), description="folder of the Feast definitions")
     mlflow_tracking_uri: str | None = Field(None, description="MLflow; default: SQLite below SHADOW_HOME")
+    mlflow_artifacts_url: str | None = Field(
+        None,
+        pattern=OBJECT_STORE,
+        description="artifacts of new experiments where MLflow is a database, s3://bucket/prefix; unset: SHADOW_HOME",
+    )
     drift_threshold: float = Field(
         0.3, ge=0, le=1, description="share of drifted features above which drift fails on its own"
     )
@@ -58,6 +80,21 @@ class Settings(BaseSettings):
     kafka_config: Path | None = Field(
         None, description="properties file of librdkafka with further settings, such as TLS and SASL"
     )
+    log_transport: Literal["files", "kafka"] = Field(
+        "files",
+        description="how logs reach the machine that judges them; files: they are there; kafka: relay and lander",
+    )
+    kafka_log_prefix: str = Field(
+        "shadow",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="topics of the logs are <prefix>.<log>.<use case>, such as shadow.predictions.churn",
+    )
+    log_relay_keep_h: int = Field(
+        24,
+        ge=0,
+        description="with SHADOW_SHARED, segments of the log are deleted here this many hours after theirs, once they "
+        "were relayed; 0: never",
+    )
     feature_store: Literal["local", "scale"] = Field(
         "local",
         description="local: SQLite and files; scale: Redis, Postgres, object storage and Ray by the three URLs below",
@@ -80,11 +117,33 @@ class Settings(BaseSettings):
     alert_min_severity: Literal["info", "warning", "critical"] = Field(
         "warning", description="least severity of the alerts that are sent"
     )
-    otel_exporter_otlp_endpoint: str | None = Field(None, description="traces; read and not used yet")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^@\s]+$",
+        description="collector that takes traces by OTLP/HTTP, http://host:4318; unset: nothing is traced",
+    )
+    otel_traces_sampler_arg: float = Field(0.1, ge=0, le=1, description="share of requests that are traced")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port for the metrics of a process that is no HTTP service; unset: none"
+    )
+    metrics_host: str = Field(
+        "0.0.0.0", description="address METRICS_PORT is opened at; 127.0.0.1 keeps it on this machine"
+    )
     drift_reference_path: Path | None = Field(None, description="file used as drift reference by `shadow drift`")
     drift_current_path: Path | None = Field(None, description="file used as current window by `shadow drift`")
-    dagster_executor: Literal["in_process", "multiprocess"] = Field(
+    tables_url: str | None = Field(
+        None,
+        pattern=OBJECT_STORE,
+        description="where the published tables are copied to, s3://bucket/prefix; unset: nowhere",
+    )
+    dagster_postgres_url: SecretStr | None = Field(
+        None, description="Dagster's storage, postgresql+psycopg2://user:password@host/database; unset: SQLite"
+    )
+    dagster_executor: Literal["in_process", "multiprocess", "k8s"] = Field(
         "in_process", description="how the steps of one run are executed; in_process starts fastest"
+    )
+    serve_roles: str = Field(
+        "predictor,shadow,guard", description="comma-separated parts that `shadow serve` runs: predictor, shadow, guard"
     )
     port: int = Field(8000, ge=1, le=65535, description="port of the HTTP API")
     max_batch_size: int = Field(1000, ge=1, description="most requests of one POST /predict/batch")
@@ -108,8 +167,20 @@ class Settings(BaseSettings):
 
     @property
     def layout(self) -> Layout:
-        """Paths below ``SHADOW_HOME``, absolute."""
-        return Layout(self.shadow_home.resolve())
+        """Paths below ``SHADOW_HOME`` and ``SHADOW_SHARED``, absolute."""
+        shared = None if self.shadow_shared is None else self.shadow_shared.resolve()
+        return Layout(self.shadow_home.resolve(), shared)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Parts that ``shadow serve`` runs; raises ``SettingsError`` for a part that there is not."""
+        named = frozenset(name.strip() for name in self.serve_roles.split(",") if name.strip())
+        if not named or named - ROLES:
+            raise SettingsError(
+                f"SERVE_ROLES={self.serve_roles!r}: expected one or more of predictor, shadow, guard, separated by "
+                "commas; correct it in the environment or .env"
+            )
+        return named
 
     @property
     def stores(self) -> FeatureStores:
@@ -123,6 +194,19 @@ class Settings(BaseSettings):
         if missing:
             raise SettingsError(f"FEATURE_STORE=scale needs {', '.join(missing)}; set them in the environment or .env")
         return FeatureStores("scale", redis, postgres, self.features_url, self.ray_address)
+
+    @property
+    def dagster_postgres(self) -> str | None:
+        """Address of Dagster's Postgres storage; ``None``: SQLite. Raises ``SettingsError`` when no driver is named."""
+        url = self.dagster_postgres_url.get_secret_value() if self.dagster_postgres_url else None
+        if url is not None and not url.startswith(POSTGRES_OF_DAGSTER):
+            # SQLAlchemy takes postgresql:// for the newer driver, and Dagster's storage is written for the older one.
+            scheme, named, _ = url.partition("://")
+            begins = f"begins with {scheme}://" if named else "names no driver"
+            raise SettingsError(
+                f"DAGSTER_POSTGRES_URL {begins}, expected {POSTGRES_OF_DAGSTER}; correct it in the environment or .env"
+            )
+        return url
 
     @property
     def extra_use_cases(self) -> tuple[str, ...]:
@@ -141,13 +225,34 @@ class Settings(BaseSettings):
         return self.mlflow_tracking_uri or f"sqlite:///{self.layout.mlflow / 'mlflow.db'}"
 
 
-def load_settings() -> Settings:
-    """Read the environment; raises ``SettingsError`` with one line a bad value."""
+def load_settings(*, is_restoring: bool = False) -> Settings:
+    """Read the environment; raises ``SettingsError`` with one line a bad value.
+
+    Args:
+        is_restoring: whoever restores a home may look at one whose restore is not finished; nobody else may.
+    """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        lines = [
-            f"{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg'].lower()}; correct it in the environment or .env"
-            for e in error.errors()
-        ]
-        raise SettingsError("\n".join(lines)) from error
+        lines = [f"{_refusal(e)}; correct it in the environment or .env" for e in error.errors()]
+        # Without its cause, whose text has the value as it was given.
+        raise SettingsError("\n".join(lines)) from None
+    if not is_restoring and settings.layout.restoring.exists():
+        raise SettingsError(
+            f"SHADOW_HOME={str(settings.layout.home)!r} was restored by half only; run `shadow restore FILE` again"
+        )
+    return settings
+
+
+def _refusal(error: Mapping[str, Any]) -> str:
+    """Which setting cannot be used, without any password in it, and what was expected."""
+    name, value, expected = str(error["loc"][0]), error["input"], error["msg"].lower()
+    field = Settings.model_fields[name]
+    if SecretStr in get_args(field.annotation):
+        return f"{name.upper()}=***: {expected}"
+    if isinstance(value, str):
+        if error["type"] == "string_pattern_mismatch" and "://" in error["ctx"]["pattern"]:
+            form = str(field.description).partition(";")[0]
+            expected = "expected no user or password in it" if "@" in value else f"expected {form}"
+        value = redact(value)
+    return f"{name.upper()}={value!r}: {expected}"

@@ -6,6 +6,7 @@ Upstream: settings. Downstream: ``make envfile``, which writes both files, and t
 from pathlib import Path
 from typing import get_args
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from shadow_platform.settings import Settings
@@ -27,9 +28,21 @@ line that names it. An empty value means unset. This page is written by `make en
 What differs between products (windows, thresholds, policies) is not configuration but part of the use case, reviewed
 and versioned with it. Some settings are read and not used yet: see [Limits](limits.md).
 
-| variable | default | meaning |
-|---|---|---|
+What is marked **secret** is never printed: give it by a reference to a secret store, or in a file that nobody else may
+read. Units stand in the meaning.
+
+| variable | kind | default | meaning |
+|---|---|---|---|
 """
+WORDS = {
+    bool: "yes or no",
+    int: "whole number",
+    float: "number",
+    Path: "path",
+    SecretStr: "text, **secret**",
+    str: "text",
+}
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def _choices(field: FieldInfo) -> tuple[str, ...]:
@@ -38,6 +51,20 @@ def _choices(field: FieldInfo) -> tuple[str, ...]:
 
 def _default(field: FieldInfo) -> str:
     return "" if field.default is None else str(field.default)
+
+
+def _kind(field: FieldInfo) -> str:
+    """What a value must be: its choices, or its type and bounds."""
+    if _choices(field):
+        return " \\| ".join(f"`{choice}`" for choice in _choices(field))
+    types = get_args(field.annotation) or (field.annotation,)
+    bounds = [
+        f"{word} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, word in BOUNDS.items()
+        if hasattr(rule, name)
+    ]
+    return ", ".join([next(word for kind, word in WORDS.items() if kind in types), *bounds])
 
 
 def render_env_example() -> str:
@@ -53,9 +80,9 @@ def render_configuration() -> str:
     """Text of ``docs/configuration.md``: one row a setting."""
     rows = []
     for name, field in Settings.model_fields.items():
-        choices = f" ({', '.join(_choices(field))})" if _choices(field) else ""
         default = f"`{_default(field)}`" if _default(field) else "unset"
-        rows.append(f"| `{name.upper()}` | {default} | {field.description}{choices} |\n")
+        meaning = str(field.description).replace("<", "&lt;")
+        rows.append(f"| `{name.upper()}` | {_kind(field)} | {default} | {meaning} |\n")
     return CONFIGURATION_HEADER + "".join(rows)
 
 

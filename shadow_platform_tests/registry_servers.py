@@ -20,10 +20,13 @@ from shadow_platform_tests.processes import Started
 
 BUCKET, REGION = "models", "us-east-1"
 ACCESS_KEY, SECRET_KEY = "platform", "key-of-the-object-store"
+READER_KEY = "reader"
 ADMIN = ("administrator", "password-of-the-administrator")
 PLATFORM, READER = ("platform", "password-of-the-platform"), ("reader", "password-of-the-reader")
 IDENTITIES = f"""{{"identities": [{{"name": "{ACCESS_KEY}", "actions": ["Admin", "Read", "Write", "List"],
-  "credentials": [{{"accessKey": "{ACCESS_KEY}", "secretKey": "{SECRET_KEY}"}}]}}]}}"""
+  "credentials": [{{"accessKey": "{ACCESS_KEY}", "secretKey": "{SECRET_KEY}"}}]}},
+  {{"name": "{READER_KEY}", "actions": ["Read", "List"],
+  "credentials": [{{"accessKey": "{READER_KEY}", "secretKey": "{SECRET_KEY}"}}]}}]}}"""
 # Without the cache every request pays for a slow hash of the password.
 USERS = """[mlflow]
 default_permission = READ
@@ -35,7 +38,7 @@ auth_cache_ttl_seconds = 60
 
 
 class ObjectStore:
-    """SeaweedFS with one bucket and one key that may use it."""
+    """SeaweedFS with one bucket, a key that may use it, and one that may only read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

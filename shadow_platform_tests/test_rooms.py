@@ -25,14 +25,17 @@ ROOMS: dict[str, set[str]] = {
     "shadow_platform/domain/events/": NUMERIC | CODECS | {"pandera", "pyarrow"},
     "shadow_platform/domain/": NUMERIC | CODECS,
     "shadow_platform/assets/": {"dagster", "pandas", "numpy"} | CODECS,
-    "shadow_platform/streaming/": {"pandas", "prometheus_client", "pyarrow"},
+    "shadow_platform/log_transport/": {"filelock", "orjson"},
+    "shadow_platform/streaming/": {"pandas", "pyarrow"},
+    "shadow_platform/exporter/": {"dagster", "pandas", "prometheus_client", "sqlalchemy"},
     "shadow_platform/resources/": {"dagster", "pandas", "pydantic"},
+    "shadow_platform/telemetry/": {"dagster", "orjson"},
     "shadow_platform/partitions.py": {"dagster"},
     "shadow_platform/pictures.py": {"pandas"},
     "shadow_platform/jobs.py": {"dagster"},
     "shadow_platform/automation/": {"dagster", "filelock", "pandas", "psutil"},
     "shadow_platform/time_machine/": {"dagster", "numpy", "pandas"} | CODECS,
-    "shadow_platform/definitions.py": {"dagster"},
+    "shadow_platform/definitions.py": {"dagster", "dagster_k8s"},
     "feature_repo/": {"feast"},
 }
 TWINS: dict[str, set[str]] = {
@@ -43,10 +46,10 @@ TWINS: dict[str, set[str]] = {
     "training": {"fairness", "training"},
     "warehouse": set(),
 }
-SERVING_ADAPTERS = {"adapters.bundle", "adapters.deployment", "adapters.feature_store", "adapters.log"}
+SERVING_ADAPTERS = {f"adapters.{tool}" for tool in ("bundle", "deployment", "exposition", "feature_store", "log")}
 SERVING_STAGES = {"canary", "explanation", "exploration", "monitoring", "serving", "shadow", "slo"}
 SERVING_ROOMS = SERVING_ADAPTERS | {f"domain.{stage}" for stage in SERVING_STAGES}
-SERVING_PARTS = {"adapters", "domain", "contracts", "settings", "use_cases", "__version__"}
+SERVING_PARTS = {"adapters", "domain", "contracts", "settings", "telemetry", "use_cases", "__version__"}
 LIBRARY_MODULES = [path for path in python_files() if path.parts[0] in {"shadow_platform", "feature_repo", "bento"}]
 
 

@@ -1,10 +1,12 @@
 """Settings: defaults, refusals, and the file that documents them."""
 
+import traceback
 from pathlib import Path
 
 import pytest
 
 from shadow_platform.contracts.errors import SettingsError
+from shadow_platform.contracts.redaction import redact
 from shadow_platform.settings import Settings, load_settings
 from shadow_platform_tests import env_example
 
@@ -75,6 +77,44 @@ def test_no_log_or_traceback_shows_a_password(monkeypatch: pytest.MonkeyPatch) -
     assert settings.stores.redis_url == "redis://:hunter2@cache:6379"
     assert settings.stores.postgres_url == "postgresql://feast:hunter2@database/features"
     assert "hunter2" not in f"{settings!r} {settings} {settings.stores!r} {settings.stores}"
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_no_refusal_shows_a_password(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name.upper(), "https://who:hun@ter2@example.com ?")
+    try:
+        load_settings()
+    except SettingsError as error:
+        told = "".join(traceback.format_exception(error))
+        assert name.upper() in told
+        assert "ter2" not in told
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "TABLES_URL", "MLFLOW_ARTIFACTS_URL"])
+def test_an_address_with_a_password_is_refused_without_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "https://who:hunter2@example.com")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    said = (
+        f"{name}='https://***@example.com': expected no user or password in it; correct it in the environment or .env"
+    )
+    assert str(caught.value) == redact(str(caught.value)) == said
+
+
+def test_an_address_of_another_form_is_told_which_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TABLES_URL", "bucket/prefix")
+
+    with pytest.raises(SettingsError, match=r"^TABLES_URL='bucket/prefix': expected where .* s3://bucket/prefix; "):
+        load_settings()
+
+
+def test_a_database_without_a_driver_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "shadow:hunter2@db/shadow")
+
+    with pytest.raises(SettingsError, match="names no driver, expected postgresql\\+psycopg2://") as caught:
+        load_settings().dagster_postgres  # noqa: B018 - the reading of it refuses
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

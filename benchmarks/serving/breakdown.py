@@ -141,16 +141,16 @@ async def _steps(
     worker, site = Worker(settings, use_case), bento.api.app.Site()
     worker.start()
     try:
-        await _until_ready(worker)
+        await until_ready(worker)
         site.worker = worker
         endpoint = bento.api.app.build_endpoints(use_case, settings, site)["/predict"]
-        await _answer_all(endpoint, bodies)
-        alone = [await _answer_all(endpoint, bodies) for _ in range(rounds)]
+        await answer_all(endpoint, bodies)
+        alone = [await answer_all(endpoint, bodies) for _ in range(rounds)]
         stopwatch, watched = _watched(worker, endpoint)
         steps: dict[str, list[float]] = {}
         for _ in range(rounds):
             stopwatch.seconds.clear()
-            await _answer_all(watched, bodies)
+            await answer_all(watched, bodies)
             for step, seconds in stopwatch.seconds.items():
                 steps.setdefault(step, []).append(seconds / len(bodies) * 1e6)
     finally:
@@ -180,7 +180,8 @@ def _watched(worker: Worker, endpoint: bento.api.app.Endpoint) -> tuple[Stopwatc
     return stopwatch, stopwatch.around("rest of the route: headers, limits, reply", endpoint.__call__)
 
 
-async def _until_ready(worker: Worker) -> None:
+async def until_ready(worker: Worker) -> None:
+    """Wait until the worker can answer; raises when it cannot in time."""
     deadline = time.monotonic() + READY_S
     while not worker.readiness()[0]:
         if time.monotonic() > deadline:
@@ -188,7 +189,7 @@ async def _until_ready(worker: Worker) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _answer_all(endpoint: ASGIApp, bodies: list[bytes]) -> float:
+async def answer_all(endpoint: ASGIApp, bodies: list[bytes]) -> float:
     """Microseconds a request; raises when one is refused."""
     statuses: Counter[int] = Counter()
 

@@ -37,12 +37,17 @@ class RequestFeatures:
         return served
 
     def _note(self, problems: Mapping[str, str]) -> None:
-        """Count failed derivations; the first failure of each is logged, for the next one says the same."""
+        """Count failed derivations; the first failure of each is logged, for the next one says the same.
+
+        The error's words may quote a feature's value, so they are logged at DEBUG only.
+        """
         for derivation, problem in problems.items():
             self._metrics.count_derivation_failure(derivation)
             if derivation not in self._failed:
                 self._failed.add(derivation)
-                LOGGER.error("derivation %s failed (%s); its features are imputed", derivation, problem)
+                kind = problem.partition(":")[0]
+                LOGGER.error("derivation %s failed (%s); its features are imputed", derivation, kind)
+                LOGGER.debug("derivation %s: %s", derivation, problem)
 
     async def _look_up(self, requests: Sequence[ValidRequest]) -> Sequence[Mapping[str, OnlineRow]]:
         nothing: list[Mapping[str, OnlineRow]] = [{}] * len(requests)

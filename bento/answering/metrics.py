@@ -1,6 +1,6 @@
 """Prometheus metrics of the service, and the exposition over all its processes and the shadow worker's.
 
-Names and labels are part of the HTTP contract. prometheus_client chooses its multiprocess mode when it is imported,
+What they are stands in ``contracts.metrics``. prometheus_client chooses its multiprocess mode when it is imported,
 hence the import inside. Upstream: predictor. Downstream: ``GET /metrics``.
 """
 
@@ -9,54 +9,44 @@ import threading
 from collections import Counter as Tally
 from collections import deque
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bento.answering.metric_files import FOLDER_VARIABLE
 from bento.answering.worker_states import ModelsInService
+from shadow_platform.contracts import metrics
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-LATENCY_BUCKETS_MS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 MAX_NOTED = 200_000
 """Answers noted and not counted yet; a worker that cannot count for this long loses the oldest."""
-WRITE_BUCKETS_MS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 20, 100, 500)
 
 
 class ServiceMetrics:
     """Counters of one worker. Answers are noted when they are given, and counted together by ``flush``."""
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
-        from prometheus_client import REGISTRY, Counter
-
         from bento.answering.tally import TalliedHistogram
+        from shadow_platform.adapters.exposition import counter as counter_of
+        from shadow_platform.adapters.exposition import histogram as histogram_of
 
-        counter = partial(Counter, registry=registry or REGISTRY)
-        histogram = partial(TalliedHistogram, registry=registry or REGISTRY)
-        self._predictions = counter("predictions", "answered requests", ["model_variant", "risk_category"])
-        self._latency = histogram(
-            "prediction_latency_ms",
-            "parsed request to log append, milliseconds",
-            ["model_variant"],
-            buckets=LATENCY_BUCKETS_MS,
-        )
-        self._errors = counter("prediction_errors", "requests not answered, by problem", ["reason"])
-        self._explored = counter("explored", "positive predictions that were not carried out", ["model_variant"])
-        self._missing = counter("feature_missing", "features imputed, by view or derivation", ["feature_view"])
-        self._derivation_failures = counter("derivation_failures", "requests that one failed for", ["derivation"])
-        self._store_errors = counter("online_store_errors", "requests and batches without online features", ["reason"])
-        self.observe_lookup = histogram(
-            "online_store_latency_ms",
-            "one lookup for all requests that wait together, milliseconds",
-            buckets=LATENCY_BUCKETS_MS,
-        ).observe
-        self._cache_reads = counter("online_cache_reads", "entities asked of the online cache", ["outcome"])
-        self._write_latency = histogram(
-            "log_write_latency_ms", "append to the prediction log, milliseconds", buckets=WRITE_BUCKETS_MS
-        )
-        self.count_fallback = counter("canary_fallbacks", "champion's answers in place of a failed canary's").inc
-        self.count_swap = counter("model_swaps", "manifests put into service").inc
-        self.count_unlogged_failure = counter("failures_unlogged", "failures without a line in their log").inc
-        self.count_answer_store_error = counter("idempotency_store_errors", "keyed answers made without the store").inc
+        counter = partial(counter_of, registry=registry)
+        histogram = partial(histogram_of, kind=TalliedHistogram, registry=registry)
+        self._predictions = counter(metrics.PREDICTIONS)
+        self._latency = histogram(metrics.PREDICTION_LATENCY)
+        self._errors = counter(metrics.PREDICTION_ERRORS)
+        self._explored = counter(metrics.EXPLORED)
+        self._missing = counter(metrics.FEATURE_MISSING)
+        self._derivation_failures = counter(metrics.DERIVATION_FAILURES)
+        self._store_errors = counter(metrics.ONLINE_STORE_ERRORS)
+        self.observe_lookup = histogram(metrics.ONLINE_STORE_LATENCY).observe
+        self._cache_reads = counter(metrics.ONLINE_CACHE_READS)
+        self._write_latency = histogram(metrics.LOG_WRITE_LATENCY)
+        self.count_fallback = counter(metrics.CANARY_FALLBACKS).inc
+        self.count_swap = counter(metrics.MODEL_SWAPS).inc
+        self.count_unlogged_failure = counter(metrics.FAILURES_UNLOGGED).inc
+        self.count_answer_store_error = counter(metrics.IDEMPOTENCY_STORE_ERRORS).inc
         self._children: dict[str, Any] = {}
         self._answers: deque[tuple[str, str, float]] = deque(maxlen=MAX_NOTED)
         self._writes: deque[float] = deque(maxlen=MAX_NOTED)
@@ -111,22 +101,27 @@ class ServiceMetrics:
 
 def exposition(models: ModelsInService) -> bytes:
     """Prometheus text over all processes, with what the live workers have loaded."""
-    from prometheus_client import REGISTRY, CollectorRegistry, generate_latest, multiprocess
+    from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
     from prometheus_client.core import GaugeMetricFamily
     from prometheus_client.registry import Collector
 
+    from shadow_platform.adapters.exposition import SharedCounts
+
     class Loaded(Collector):
         def collect(self) -> list[GaugeMetricFamily]:
-            info = GaugeMetricFamily("model_info", "versions in service", labels=["version", "alias"])
+            info = GaugeMetricFamily(
+                metrics.MODEL_INFO.name, metrics.MODEL_INFO.described, labels=metrics.MODEL_INFO.labels
+            )
             for version, alias in sorted(models.versions):
                 info.add_metric([version, alias], 1)
-            refused = GaugeMetricFamily("model_refused", "workers that refused the newest manifest, or its canary")
+            refused = GaugeMetricFamily(metrics.MODEL_REFUSED.name, metrics.MODEL_REFUSED.described)
             refused.add_metric([], models.n_refusing)
             return [info, refused]
 
     registry = CollectorRegistry()
     registry.register(Loaded())
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder is None:
         return generate_latest(REGISTRY) + generate_latest(registry)
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(SharedCounts(Path(folder)))
     return generate_latest(registry)

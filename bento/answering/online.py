@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from functools import partial
 from typing import Literal
 
@@ -21,6 +22,7 @@ from bento.answering.online_cache import OnlineCache
 from bento.answering.store_thread import MAX_KEYS, Keys, Outcome, Rows, StoreThread
 from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.ports import OnlineFeatures
+from shadow_platform.telemetry.logs import problem_of
 
 LOGGER = logging.getLogger("shadow_platform.online")
 
@@ -102,9 +104,10 @@ class OnlineReader:
         batch = self._batch
         if batch is None or batch.loop is not loop or len(batch.keys) + len(keys) > MAX_KEYS:
             batch = self._batch = _Batch(loop)
-            batch.timer = loop.call_later(self._timeout_s, self._expire, batch)
+            # In a context of their own: what is said then is said for all of them, not for the first that came.
+            batch.timer = loop.call_later(self._timeout_s, self._expire, batch, context=Context())
             # Requests that arrived together run in one turn of the loop, so the next turn finds them all.
-            loop.call_soon(self._send, batch)
+            loop.call_soon(self._send, batch, context=Context())
         return await batch.add(keys)
 
     def _send(self, batch: "_Batch") -> None:
@@ -126,7 +129,9 @@ class OnlineReader:
     def _note(self, outcome: Outcome, seconds: float) -> None:
         """Open or close the circuit; in the store's thread."""
         if isinstance(outcome, Exception):
-            self._trip(f"{type(outcome).__name__}: {outcome}")
+            if not self._is_away:
+                LOGGER.debug("online store: %s: %s", type(outcome).__name__, outcome)
+            self._trip(_said_of(outcome))
         elif seconds > self._timeout_s:
             self._trip(self._too_long)
         else:
@@ -169,6 +174,18 @@ class OnlineReader:
             self._thread.leave()
             self._hung.append(self._thread)
             self._thread = StoreThread(self._opener)
+
+
+def _said_of(error: Exception) -> str:
+    """What may be said of a failed lookup: all of it, unless its words or those of its cause may quote a value.
+
+    A store's client words what the store or the system did; what Python's own errors say is made of what they met.
+    """
+    cause = error.__cause__ or error
+    quotes = type(cause).__module__ == "builtins" and not isinstance(cause, OSError)
+    if isinstance(error, FeatureStoreError) and not quotes:
+        return f"{type(error).__name__}: {error}"
+    return f"{problem_of(error)}: {problem_of(cause)}" if cause is not error else problem_of(error)
 
 
 class _Batch:

@@ -37,6 +37,7 @@ from shadow_platform.domain.serving import (
     rfc3339,
     risk_category,
 )
+from shadow_platform.telemetry.context import REQUEST, RequestContext
 
 
 class CheckedSink(LogSink, Protocol):
@@ -128,6 +129,8 @@ class Predictor:
         serving = self.models.current
         if serving is None:
             raise ProblemError("not-ready", self.models.reason, headers=[(b"retry-after", b"1")])
+        request = REQUEST.get()
+        request.model_version = serving.champion.deployed.version
         value = parse_json(body)
         started, now = perf_counter(), time()
         as_of, requested_at = datetime.fromtimestamp(now, UTC), self._clock.text(now)
@@ -138,12 +141,15 @@ class Predictor:
             requests = [self._contract.parse(value, as_of)]
         else:
             requests = self._contract.parse_batch(value, self._options.max_batch_size, as_of)
+        request.mark("validate")
         served = await self._features.serve(requests, as_of)
-        key = headers.idempotency_key
-        ids = self._ids(len(requests), None if key is None else f"{kind} {key}")
+        request.mark("online features")
+        request.ids = ids = self._ids(kind, len(requests), headers.idempotency_key, request)
         outputs = await self._score(serving, ids, requests, served)
+        request.mark("model")
         records = self._records(ids, requests, served, outputs, requested_at, started)
         self._log(records)
+        request.mark("log append")
         answers = [self._build(record, features) for record, features in zip(records, served, strict=True)]
         return orjson.dumps(answers[0] if kind == "single" else answers)
 
@@ -193,10 +199,13 @@ class Predictor:
             records.append(record)
         return records
 
-    def _ids(self, n: int, key: str | None) -> list[str]:
-        if key is None:
-            return [str(uuid_utils.uuid7()) for _ in range(n)]
-        return [request_id_of(self.use_case.name, key, index) for index in range(n)]
+    def _ids(self, kind: str, n: int, key: str | None, request: RequestContext) -> list[str]:
+        """Ids of the predictions; that of a single one is the id of its request, unless the caller chose that."""
+        if key is not None:
+            return [request_id_of(self.use_case.name, f"{kind} {key}", index) for index in range(n)]
+        if kind == "single" and request.is_own_id:
+            return [request.request_id]
+        return [str(uuid_utils.uuid7()) for _ in range(n)]
 
     def _log(self, records: Sequence[PredictionRecord]) -> None:
         started = perf_counter()

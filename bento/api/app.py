@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento.answering.predictor import RequestHeaders
 from bento.api.access import Access, Guard
+from bento.api.access_log import AccessLog
 from bento.api.openapi import openapi_document
 from bento.api.pages import ASSETS, asset_reply, redoc_page, swagger_page
 from bento.http import (
@@ -40,11 +41,14 @@ from shadow_platform.contracts.deployment import DeploymentManifest
 from shadow_platform.contracts.errors import RequestError
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.settings import Settings
+from shadow_platform.telemetry.context import REQUEST, RequestContext
 
 LOGGER = logging.getLogger("shadow_platform.app")
 
 DEFAULT_TOP = 5
 MAX_TOP = 100
+UNKNOWN = "(unknown)"
+"""Stands for every path that is no route: what callers put into paths is not for logs."""
 RETRY_SOON = [(b"retry-after", b"1")]
 
 
@@ -75,38 +79,53 @@ class Endpoint:
     """A route as plain ASGI (half the overhead of a request and a response object), with its refusals.
 
     Args:
+        route: its path, for log lines and spans.
         guard: lets a caller in, or raises; ``None``: everyone may call.
         methods: those that the handler answers; without any, it answers all.
     """
 
-    def __init__(self, site: Site, handler: Handler, guard: Guard | None, *methods: str) -> None:
+    def __init__(self, site: Site, route: str, handler: Handler, guard: Guard | None, *methods: str) -> None:
         self._site = site
+        self._route = route
+        self._log = AccessLog()
+        self._is_posted = "POST" in methods
         self._handler = handler
         self._guard = guard
         self._methods = methods
         self._allow = ", ".join((*methods, "OPTIONS"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse with a problem document."""
-        worker, request_id = self._site.worker, b""
-        headers = headers_of(scope)
+        """Answer, or refuse with a problem document; then say what is to be said of it."""
+        worker, headers = self._site.worker, headers_of(scope)
+        spans = worker.spans if worker is not None and self._is_posted else None
+        request = RequestContext("", headers.get(b"traceparent"), is_traced=spans is not None)
+        REQUEST.set(request)
+        reply, problem = await self._reply(worker, request, Call(scope, receive, headers))
+        await send_reply(send, reply, request.request_id.encode())
+        self._log.note(request, scope["method"], self._route, reply.status, problem)
+        if spans is not None:
+            spans.report(request, f"{scope['method']} {self._route}", reply.status, problem)
+
+    async def _reply(self, worker: Worker | None, request: RequestContext, call: Call) -> tuple[Reply, str | None]:
+        """The answer, and the kind of its problem if it is one."""
         try:
-            request_id = request_id_of(headers)
-            if self._methods and scope["method"] not in self._methods:
-                reply = self._other_method(scope["method"])
-            else:
-                if self._guard is not None:
-                    self._guard(headers)
-                if worker is None:
-                    raise ProblemError("not-ready", "the worker is starting", headers=RETRY_SOON)
-                reply = await self._handler(worker, Call(scope, receive, headers))
+            request.request_id = request_id_of(call.headers).decode()
+            request.is_own_id = b"x-request-id" not in call.headers
+            method = call.scope["method"]
+            if self._methods and method not in self._methods:
+                return self._other_method(method), None
+            if self._guard is not None:
+                self._guard(call.headers)
+            if worker is None:
+                raise ProblemError("not-ready", "the worker is starting", headers=RETRY_SOON)
+            return await self._handler(worker, call), None
         except Exception as error:  # noqa: BLE001 - a caller is told of every error by a problem document
-            request_id = request_id or new_request_id()
-            problem = _problem_of(error, scope, request_id)
-            if worker is not None:
+            request.request_id = request.request_id or new_request_id().decode()
+            problem = _problem_of(error, f"{call.scope['method']} {self._route}", request)
+            # Views are asked by probes and people: a pod that is not ready yet fails nobody who wants an answer.
+            if worker is not None and self._is_posted:
                 worker.metrics.count_error(problem.slug)
-            reply = problem.reply(request_id)
-        await send_reply(send, reply, request_id)
+            return problem.reply(request.request_id.encode()), problem.slug
 
     def _other_method(self, method: str) -> Reply:
         allow = [(b"allow", self._allow.encode())]
@@ -115,12 +134,12 @@ class Endpoint:
         raise ProblemError("method-not-allowed", f"{method} is not among {self._allow}", headers=allow)
 
 
-def _problem_of(error: Exception, scope: Scope, request_id: bytes) -> ProblemError:
+def _problem_of(error: Exception, name: str, request: RequestContext) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, RequestError):
         return ProblemError.of_request(error)
-    LOGGER.error("%s %s, request %s", scope["method"], scope["path"], request_id.decode(), exc_info=error)
+    LOGGER.error("%s, request %s", name, request.request_id, exc_info=error)
     return ProblemError("internal-error", f"{type(error).__name__}; see the service's log")
 
 
@@ -238,9 +257,9 @@ def build_endpoints(use_case: UseCase, settings: Settings, site: Site) -> dict[s
     replies = (json_reply(document), swagger_page(use_case.title), redoc_page(use_case.title))
     views = VIEWS | {path: _always(reply) for path, reply in zip(DOCUMENTS, replies, strict=True)}
     views |= {path: _asset(path) for path in ASSETS}
-    endpoints = {path: Endpoint(site, handler, access.guard(path), "POST") for path, handler in posts.items()}
+    endpoints = {path: Endpoint(site, path, handler, access.guard(path), "POST") for path, handler in posts.items()}
     return endpoints | {
-        path: Endpoint(site, handler, access.guard(path), "GET", "HEAD") for path, handler in views.items()
+        path: Endpoint(site, path, handler, access.guard(path), "GET", "HEAD") for path, handler in views.items()
     }
 
 
@@ -261,7 +280,7 @@ def _asset(path: str) -> Handler:
 def build_app(endpoints: dict[str, Endpoint], site: Site) -> Starlette:
     """The application BentoML mounts: the contract's routes, and a refusal for the rest."""
     routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
-    return Starlette(routes=[*routes, Route("/{path:path}", Endpoint(site, _unknown, None))])
+    return Starlette(routes=[*routes, Route("/{path:path}", Endpoint(site, UNKNOWN, _unknown, None))])
 
 
 class Shortcut:

@@ -24,8 +24,11 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 import orjson
 
+from bento.package import with_packaged_use_case
 from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.domain.explanation import Attribution, Matrix, Predict, Vector, attribute, mean_attribution
+from shadow_platform.settings import load_settings
+from shadow_platform.telemetry.logs import configure_logging
 
 LOGGER = logging.getLogger("shadow_platform.explain")
 
@@ -83,7 +86,7 @@ class Shap:
         """Contributions against all of the given background."""
         explainers, masker = self._shap.explainers, self._shap.maskers.Independent(background, len(background))
         if self._is_exact:
-            explained = explainers.Exact(predict, masker)(row[None])
+            explained = explainers.Exact(predict, masker)(row[None], silent=True)
         else:
             explained = explainers.Permutation(predict, masker, seed=seed)(
                 row[None], max_evals=2 * len(row) + 1, silent=True
@@ -182,7 +185,8 @@ def main(arguments: list[str]) -> NoReturn:
     It ends without Python's own farewell, which a thread that compiles or computes would hold up.
     """
     os.nice(NICENESS)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = with_packaged_use_case(load_settings())
+    configure_logging(settings, "explain", settings.shadow_use_case)
     connection = Connection(int(arguments[0]))
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, messages), daemon=True).start()

@@ -17,13 +17,15 @@ from bento.shadowing.lane_progress import Progress, live_log, read_progress, rec
 from bento.shadowing.offsets import predictions_since, shadow_root
 from bento.shadowing.scoring import BATCH, ExclusiveWork, Scorer, Sent, sent
 from bento.shadowing.shadow_metrics import ShadowMetrics
+from bento.shadowing.shadow_spans import ShadowSpans
 from shadow_platform.adapters.log import FileLogSink, FileLogSource
 from shadow_platform.contracts.deployment import DeployedModel
-from shadow_platform.contracts.errors import AlreadyRunning
+from shadow_platform.contracts.errors import AlreadyRunning, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.records import PredictionRecord
 from shadow_platform.domain.serving import rfc3339
 from shadow_platform.domain.shadow import Circuit, IsolationPolicy, ShadowPolicy
+from shadow_platform.telemetry.logs import problem_of
 
 LOGGER = logging.getLogger("shadow_platform.shadow")
 
@@ -35,6 +37,8 @@ STEADY_S = 30.0
 """A lane that went well for this long tries again soon when it meets a problem."""
 GRACE = timedelta(seconds=2)
 """A prediction may be appended this long after the time it carries."""
+LANDED_GRACE = timedelta(minutes=2)
+"""One that comes from another machine may land this long after that."""
 
 
 class Lane:
@@ -42,6 +46,7 @@ class Lane:
 
     Args:
         deployed: the challenger; its sample rate and lag limit may change while it runs (``update``).
+        grace: how late a prediction may come, once the challenger left the shadow.
     """
 
     def __init__(
@@ -52,8 +57,12 @@ class Lane:
         metrics: ShadowMetrics,
         isolation: IsolationPolicy = IsolationPolicy(),  # noqa: B008 - a frozen value
         circuit: Circuit = Circuit(),  # noqa: B008 - a frozen value
+        grace: timedelta = GRACE,
+        spans: ShadowSpans | None = None,
     ) -> None:
         self.deployed = deployed
+        self._grace = grace
+        self._spans = spans
         self._layout = layout
         self._use_case = use_case
         self._metrics = metrics
@@ -120,7 +129,8 @@ class Lane:
                 except Exception as error:  # noqa: BLE001 - the next round starts from what the shadow log says
                     is_steady = time.monotonic() - began_at > STEADY_S
                     retry_s = RETRY_S if is_steady else min(retry_s * 2, LONGEST_RETRY_S)
-                    LOGGER.error("challenger %s: %s; again in %g s", self.deployed.version, error, retry_s)
+                    said = error if isinstance(error, ShadowPlatformError) else problem_of(error)
+                    LOGGER.error("challenger %s: %s; again in %g s", self.deployed.version, said, retry_s)
                     self._stop.wait(retry_s)
         finally:
             self._process.close()
@@ -160,17 +170,20 @@ class Lane:
         return self._until is not None and self._saved is not None and not self._path.exists()
 
     def _is_over(self) -> bool:
-        return self._until is not None and datetime.now(UTC) > self._until + GRACE
+        return self._until is not None and datetime.now(UTC) > self._until + self._grace
 
     def _compare(self, mine: Sequence[Sent], sink: FileLogSink) -> None:
         """Append one record a prediction with one write, then count them."""
         if not mine:
             return
+        started_ns = time.time_ns()
         self._oldest_waiting = min(prediction.logged_at for prediction, _ in mine)
         policy = ShadowPolicy(self.deployed.max_lag_s, self.deployed.sample_rate)
         records = self._scorer.records(mine, policy)
         sink.append_many(records)
         self._metrics.count(records)
+        if self._spans is not None:
+            self._spans.report(self.deployed.version, records, started_ns, time.time_ns())
 
     def _checkpoint(self, sink: FileLogSink, log: FileLogSource, after: dict[str, int]) -> None:
         """Save how far the lane is, now and then; only ever behind the append of what it says."""

@@ -1,6 +1,6 @@
 """Prometheus metrics of the shadow worker, written to the folder from which the service exposes them.
 
-Names and labels are part of the HTTP contract. prometheus_client chooses its multiprocess mode when it is imported,
+What they are stands in ``contracts.metrics``. prometheus_client chooses its multiprocess mode when it is imported,
 hence the import inside. Upstream: lanes. Downstream: ``bento.answering.metrics.exposition``.
 """
 
@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from shadow_platform.contracts import metrics
+from shadow_platform.contracts.metrics import AGREEMENT_WINDOW
 from shadow_platform.contracts.records import ShadowRecord
 from shadow_platform.domain.shadow import CircuitState, error_kind, is_a_a
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-LATENCY_BUCKETS_MS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 20, 100, 500, 2000)
-AGREEMENT_WINDOW = 1000
-"""Latest compared predictions that ``model_agreement_rate`` is the mean of."""
 CIRCUITS: dict[CircuitState, int] = {"closed": 0, "half_open": 1, "open": 2}
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -32,25 +31,21 @@ class ShadowMetrics:
     """Counters and gauges of every challenger."""
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
-        from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+        from prometheus_client import Histogram
 
-        counter = partial(Counter, registry=registry or REGISTRY)
-        gauge = partial(Gauge, registry=registry or REGISTRY, multiprocess_mode="livemostrecent")
-        self._outcomes = counter("shadow_predictions", "predictions sent to a challenger", ["challenger", "outcome"])
-        self._dropped = counter("shadow_dropped", "predictions not scored, by reason", ["challenger", "reason"])
-        self._errors = counter("shadow_errors", "predictions a challenger failed on, by kind", ["challenger", "kind"])
-        self._latency = Histogram(
-            "shadow_latency_ms",
-            "a prediction's share of its micro-batch's scoring time, milliseconds",
-            ["challenger"],
-            buckets=LATENCY_BUCKETS_MS,
-            registry=registry or REGISTRY,
-        )
-        self._lag = gauge("shadow_lag_seconds", "age of the oldest prediction not yet compared", ["challenger"])
-        self._agreement = gauge(
-            "model_agreement_rate", f"share of equal decisions, last {AGREEMENT_WINDOW} compared", ["challenger"]
-        )
-        self._circuit = gauge("shadow_circuit_state", "0 closed, 1 half-open, 2 open", ["challenger"])
+        from shadow_platform.adapters.exposition import counter as counter_of
+        from shadow_platform.adapters.exposition import gauge as gauge_of
+        from shadow_platform.adapters.exposition import histogram
+
+        counter = partial(counter_of, registry=registry)
+        gauge = partial(gauge_of, registry=registry)
+        self._outcomes = counter(metrics.SHADOW_PREDICTIONS)
+        self._dropped = counter(metrics.SHADOW_DROPPED)
+        self._errors = counter(metrics.SHADOW_ERRORS)
+        self._latency = histogram(metrics.SHADOW_LATENCY, Histogram, registry)
+        self._lag = gauge(metrics.SHADOW_LAG)
+        self._agreement = gauge(metrics.MODEL_AGREEMENT)
+        self._circuit = gauge(metrics.SHADOW_CIRCUIT)
         self._matches: dict[str, deque[bool]] = {}
 
     def count(self, records: Sequence[ShadowRecord]) -> None:

@@ -50,7 +50,6 @@ _PRODUCER = {
     "partitioner": "murmur2_random",  # as Java's producers, so that a key has one partition whoever sends
     "max.in.flight.requests.per.connection": "1",  # a retry may not overtake
 }
-_WITHOUT_END = {"message.timeout.ms": "0"}
 _REFUSALS = {"_AUTHENTICATION", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
 
 
@@ -131,6 +130,7 @@ class EventConsumer:
     Args:
         on_assign: told the partitions this member now has, whenever that changed; called within ``poll``.
         on_revoke: told before partitions go to another member, while offsets can still be committed.
+        with_headers: whether messages carry their headers, at some cost.
 
     Raises:
         StreamError: the settings cannot be used.
@@ -143,9 +143,11 @@ class EventConsumer:
         topics: Sequence[str],
         on_assign: Callable[[frozenset[Partition]], None],
         on_revoke: Callable[[], None],
+        with_headers: bool = False,
     ) -> None:
         kafka = _package()
         self._kafka, self._settings = kafka, settings
+        self._with_headers = with_headers
         self._on_assign, self._on_revoke = on_assign, on_revoke
         self._next: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
@@ -173,7 +175,7 @@ class EventConsumer:
         for found in self._client.consume(max_messages, timeout_s):
             error = found.error()
             if error is None:
-                messages.append(_message(found))
+                messages.append(_message(found, self._with_headers))
             elif error.name() == "_PARTITION_EOF":
                 self._ended.add((str(found.topic()), int(found.partition() or 0)))
             elif _is_final(error):
@@ -198,9 +200,12 @@ class EventConsumer:
     def done(self, messages: Iterable[Message]) -> None:
         """Note messages that need not be delivered again; until then a commit leaves them out."""
         for message in messages:
-            place = (message.topic, message.partition)
-            if place in self.partitions:
-                self._next[place] = message.offset + 1
+            self.reached((message.topic, message.partition), message.offset + 1)
+
+    def reached(self, place: Partition, offset: int) -> None:
+        """Note that the messages of a partition before an offset need not be delivered again."""
+        if place in self.partitions:
+            self._next[place] = offset
 
     def commit(self) -> None:
         """Send the offsets behind what is done; what does not arrive is sent again by the next commit."""
@@ -212,11 +217,9 @@ class EventConsumer:
 
     def lag(self) -> int:
         """Messages behind those done, in the partitions read so far, as far as the broker has told."""
-        lag = 0
-        for place, offset in self._next.items():
-            _, end = self._client.get_watermark_offsets(self._kafka.TopicPartition(*place), cached=True)
-            lag += max(0, end - offset)
-        return lag
+        places = [(self._kafka.TopicPartition(*place), offset) for place, offset in self._next.items()]
+        ends = [(self._client.get_watermark_offsets(place, cached=True)[1], offset) for place, offset in places]
+        return sum(max(0, end - offset) for end, offset in ends)
 
     def close(self) -> None:
         """Leave the group once offsets on their way have arrived."""
@@ -288,13 +291,13 @@ class EventProducer:
     """
 
     def __init__(self, settings: KafkaSettings, gives_up: bool = True) -> None:
-        kafka = _package()
-        self._settings = settings
+        self._kafka, self._settings = _package(), settings
         self.n_sent = self.n_delivered = 0
         self._refused: list[tuple[str, str]] = []
+        endless = {} if gives_up else {"message.timeout.ms": "0"}
         try:
-            self._client = kafka.Producer(settings.of(_PRODUCER, **({} if gives_up else _WITHOUT_END)))
-        except kafka.KafkaException as error:
+            self._client = self._kafka.Producer(settings.of(_PRODUCER, **endless))
+        except self._kafka.KafkaException as error:
             raise settings.explained(error.args[0]) from error
 
     def send(
@@ -304,18 +307,22 @@ class EventProducer:
         value: bytes | None,
         stamped_at: datetime | None = None,
         headers: Mapping[str, str] | None = None,
+        on_refused: Callable[[str], None] | None = None,
     ) -> None:
-        """Queue one message; waits while the queue is full. ``stamped_at`` is rounded up to the millisecond."""
-        report = partial(self._reported, topic)
+        """Queue one message, waiting while the queue is full; ``stamped_at`` is rounded up to the millisecond."""
+        report = partial(self._reported, topic, on_refused)
         at_ms = 0 if stamped_at is None else _ms(stamped_at)
         texts = [(name, text.encode()) for name, text in (headers or {}).items()]
+        self.n_sent += 1
         while True:
             try:
                 self._client.produce(topic, value, key, on_delivery=report, timestamp=at_ms, headers=texts)
-                break
             except BufferError:
                 self._client.poll(0.1)
-        self.n_sent += 1
+                continue
+            except self._kafka.KafkaException as error:
+                report(error.args[0], None)  # larger than this client may send
+            break
         self._client.poll(0)
 
     def send_dead_letter(self, letter: DeadLetter) -> None:
@@ -338,11 +345,12 @@ class EventProducer:
         found, self._refused = self._refused, []
         return found
 
-    def _reported(self, topic: str, error: Any, _message: Any) -> None:
+    def _reported(self, topic: str, on_refused: Callable[[str], None] | None, error: Any, _message: Any) -> None:
         if error is None:
             self.n_delivered += 1
         else:
             self._refused.append((topic, error.str()))
+            (on_refused or str)(error.str())
 
 
 def _package() -> Any:
@@ -380,10 +388,11 @@ def _is_final(error: "confluent_kafka.KafkaError") -> bool:
     return error.fatal() or error.name() in _REFUSALS
 
 
-def _message(found: "confluent_kafka.Message") -> Message:
+def _message(found: "confluent_kafka.Message", with_headers: bool) -> Message:
     _, at_ms = found.timestamp()
+    headers: Any = tuple(found.headers() or ()) if with_headers else ()
     topic, partition, offset = str(found.topic()), int(found.partition() or 0), int(found.offset() or 0)
-    return Message(topic, partition, offset, stamp(at_ms), found.key(), found.value(), datetime.now(UTC))
+    return Message(topic, partition, offset, stamp(at_ms), found.key(), found.value(), datetime.now(UTC), headers)
 
 
 def _ms(moment: datetime) -> int:

@@ -309,13 +309,18 @@ class FileLogSource:
             self._unreadable[name] = str(error.strerror or error)
 
 
-def _over_at(hour: str) -> float:
-    """Wall clock from which an hour's folder should get no more lines; never for a folder that is no hour."""
+def ended_at(segment: str) -> float:
+    """Wall clock at which the hour of a segment, or of a folder that is one, ended; never where it is none."""
     try:
-        start = datetime.strptime(hour, "dt=%Y-%m-%d/hour=%H").replace(tzinfo=UTC)
+        start = datetime.strptime("/".join(segment.split("/")[:2]), "dt=%Y-%m-%d/hour=%H").replace(tzinfo=UTC)
     except ValueError:
         return math.inf
-    return start.timestamp() + HOUR_S + SETTLED_AFTER_S
+    return start.timestamp() + HOUR_S
+
+
+def _over_at(hour: str) -> float:
+    """Wall clock from which an hour's folder should get no more lines; never for a folder that is no hour."""
+    return ended_at(hour) + SETTLED_AFTER_S
 
 
 def _encode(record: object) -> bytes:

@@ -18,10 +18,9 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -66,12 +65,27 @@ class MlflowRegistry:
         tracking_uri: ``sqlite:///``, ``postgresql://`` or ``http(s)://``.
         artifacts: local folder of artifacts; a tracking server (http) keeps its own, only locks lie here then.
         bundle_hash: hash of a bundle's folder, raising ``BundleError`` when it is incomplete.
+        artifacts_url: where new experiments of a database keep their artifacts; ``None``: in the folder.
     """
 
-    def __init__(self, tracking_uri: str, artifacts: Path, bundle_hash: Callable[[Path], str]) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifacts: Path,
+        bundle_hash: Callable[[Path], str],
+        artifacts_url: str | None = None,
+    ) -> None:
         self.tracking_uri = tracking_uri
-        self._artifacts = artifacts
+        self._artifacts, self._artifacts_url = artifacts, artifacts_url
         self._bundle_hash = bundle_hash
+
+    def prepare(self) -> bool:
+        """Create or upgrade the tables of a database; returns whether it is one: a server keeps its own."""
+        if not self._is_server:
+            with self._guard(), self._lock("store"):
+                self._initialise_database(upgrades=True)
+            _ = self._client
+        return not self._is_server
 
     def experiment(self, use_case: str) -> str:
         """Name of the use case's experiment, made with an explicit artifact location if it does not exist."""
@@ -230,7 +244,7 @@ class MlflowRegistry:
         from mlflow import MlflowClient
 
         with self._guard(), self._lock("store"):
-            self._initialise_sqlite()
+            self._initialise_database()
             client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
             # It would read every version before it moves an alias, to see that the model is no prompt.
             client._raise_if_prompt = lambda name: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001
@@ -238,22 +252,34 @@ class MlflowRegistry:
             client.search_registered_models(max_results=1)
             return client
 
-    def _initialise_sqlite(self) -> None:
+    def _initialise_database(self, upgrades: bool = False) -> None:
         """Create the store under the lock: concurrent first creation crashes, and the default location is ``.``."""
-        if not self.tracking_uri.startswith("sqlite:///"):
+        if self._is_server:
             return
-        path = Path(self.tracking_uri.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as database:
-            has_tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
-        if not has_tables:
+        if self.tracking_uri.startswith("sqlite:///"):
+            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        from sqlalchemy import create_engine, inspect, pool
+
+        engine = create_engine(self.tracking_uri, poolclass=pool.NullPool)
+        if not inspect(engine).get_table_names():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             SqlAlchemyStore(self.tracking_uri, self._artifact_location("default"))  # type: ignore[no-untyped-call]
+        elif upgrades:
+            from mlflow.store.db.utils import _upgrade_db
+
+            _upgrade_db(engine)  # type: ignore[no-untyped-call]
+
+    @property
+    def _is_server(self) -> bool:
+        return urlsplit(self.tracking_uri).scheme in {"http", "https"}
 
     def _artifact_location(self, name: str) -> str | None:
-        is_server = urlsplit(self.tracking_uri).scheme in {"http", "https"}
-        return None if is_server else (self._artifacts.resolve() / name).as_uri()
+        if self._is_server:
+            return None
+        if self._artifacts_url:
+            return f"{self._artifacts_url.rstrip('/')}/{name}"
+        return (self._artifacts.resolve() / name).as_uri()
 
     def _registered_model(self, use_case: str) -> Any | None:
         from mlflow.exceptions import MlflowException

@@ -3,6 +3,8 @@
 Upstream: every table. Downstream: analysts, ``shadow sql``.
 """
 
+from dataclasses import asdict
+
 import dagster as dg
 
 from shadow_platform.contracts.tables import TABLES
@@ -42,11 +44,18 @@ def build_warehouse_assets(use_case: UseCase) -> list[dg.AssetsDefinition]:
     def warehouse(platform: PlatformResource) -> dg.MaterializeResult:
         """Views with comments over the Parquet files of all use cases, replaced atomically; holds no rows itself.
 
-        Grain: one view a table. Not partitioned.
+        Grain: one view a table. Not partitioned. With ``TABLES_URL`` it also brings the copies of the tables in the
+        object store up to date; where that fails, the file stands and the step fails.
         """
         path = platform.lake().publish_warehouse()
+        copies = platform.copy_tables()
+        copied = {"copies": dg.MetadataValue.json(asdict(copies))} if copies else {}
         return dg.MaterializeResult(
-            metadata={"path": dg.MetadataValue.path(path), "tables": dg.MetadataValue.json([t.name for t in TABLES])}
+            metadata={
+                "path": dg.MetadataValue.path(path),
+                "tables": dg.MetadataValue.json([t.name for t in TABLES]),
+                **copied,
+            }
         )
 
     return [warehouse]

@@ -4,7 +4,7 @@ Upstream: every room. Downstream: people and cron. A command prints one clear li
 Modules are imported by the command that needs them, so that ``shadow --help`` answers at once.
 """
 
-import sys
+import logging
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +13,14 @@ import typer
 
 from shadow_platform.cli.a_a import a_a_app
 from shadow_platform.cli.alerts import alerts_app
+from shadow_platform.cli.backup import backup, restore
 from shadow_platform.cli.data import data_app
 from shadow_platform.cli.drift import drift
 from shadow_platform.cli.gates import gate_app
 from shadow_platform.cli.labels import labels_app
+from shadow_platform.cli.log import log_app
+from shadow_platform.cli.metrics import metrics
+from shadow_platform.cli.migrating import migrate
 from shadow_platform.cli.models import models_app
 from shadow_platform.cli.new_use_case import new_use_case
 from shadow_platform.cli.options import (
@@ -68,9 +72,12 @@ typer_app.add_typer(rollout_app, name="rollout")
 typer_app.add_typer(a_a_app, name="a-a")
 typer_app.add_typer(gate_app, name="gate")
 typer_app.add_typer(labels_app, name="labels")
+typer_app.add_typer(log_app, name="log")
 typer_app.add_typer(alerts_app, name="alerts")
 typer_app.add_typer(simulation_app, name="simulation")
 typer_app.command()(replay)
+typer_app.command()(migrate)
+typer_app.command()(metrics)
 typer_app.command()(promote)
 typer_app.command()(retrain)
 typer_app.command()(new_use_case)
@@ -79,6 +86,8 @@ typer_app.command()(reports)
 typer_app.command()(produce)
 typer_app.command()(stream)
 typer_app.command()(simulate)
+typer_app.command()(backup)
+typer_app.command()(restore)
 
 
 def app() -> None:
@@ -86,7 +95,9 @@ def app() -> None:
     try:
         typer_app()
     except ShadowPlatformError as error:
-        print(f"shadow: {error}", file=sys.stderr)
+        from shadow_platform.telemetry.logs import fail
+
+        fail(logging.getLogger("shadow_platform.process"), error, "shadow: ")
         raise SystemExit(2) from None
 
 

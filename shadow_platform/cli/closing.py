@@ -3,6 +3,7 @@
 Upstream: tables, deployment manifest. Downstream: people.
 """
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -88,7 +89,8 @@ def _commands(platform: PlatformResource, use_case: UseCase) -> Table:
     table = Table("look at", "command", title="Where to look", title_justify="left")
     prefix = f"SHADOW_HOME={_short(layout.home)} "
     table.add_row("runs, assets, plots", f"{prefix}.venv/bin/shadow ui   then http://127.0.0.1:3000")
-    table.add_row("experiments, models", f".venv/bin/mlflow ui --backend-store-uri {platform.settings.mlflow_uri}")
+    store = _shown(platform.settings.mlflow_uri)
+    table.add_row("experiments, models", f".venv/bin/mlflow ui --backend-store-uri {store}")
     table.add_row("tables", f"duckdb -readonly {_short(layout.warehouse)}")
     table.add_row("a question", f'{prefix}.venv/bin/shadow sql "FROM gate_decisions SELECT decision, reason"')
     if reports:
@@ -96,6 +98,11 @@ def _commands(platform: PlatformResource, use_case: UseCase) -> Table:
     table.add_row("API and its docs", f"{prefix}.venv/bin/shadow serve -u {use_case.name}   then /docs on port 8000")
     table.add_row("undo the promotion", f'{prefix}.venv/bin/shadow rollback -u {use_case.name} --reason "..."')
     return table
+
+
+def _shown(address: str) -> str:
+    """An address without the user and password in it."""
+    return re.sub(r"(\w+://)[^\s/]*@", r"\1", address)
 
 
 def _short(path: Path) -> str:

@@ -138,7 +138,7 @@ def run_demo(
 
 def _play(address: str, use_case: UseCase, plan: DemoPlan, platform: PlatformResource) -> None:
     _silence_libraries()
-    prepare_dagster_home(platform.layout)
+    prepare_dagster_home(platform.settings)
     columns = (TextColumn("{task.description:<46}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=CONSOLE) as progress, dg.DagsterInstance.get() as instance:
         from shadow_platform.definitions import build_definitions

@@ -149,7 +149,7 @@ def _bring_up_to_date(platform: PlatformResource, use_case: UseCase, report: Imp
     made = set(platform.lake().table_days(LABELS, use_case))
     due = [day for day in report.known_days if day in made]
     later = [day for day in report.known_days if day not in made]
-    prepare_dagster_home(platform.layout)
+    prepare_dagster_home(platform.settings)
     job = build_definitions([use_case]).resolve_job_def(f"{use_case.name}_label")
     with dg.DagsterInstance.get() as instance, CONSOLE.status("bringing the tables up to date"):
         for first, last in ranges(due):

@@ -8,13 +8,15 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from shadow_platform.cli.options import RowFormat
-from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.cli.servers import server_checks
+from shadow_platform.contracts.errors import SettingsError, ShadowPlatformError
 from shadow_platform.contracts.tables import MODEL_VERSIONS
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
@@ -122,16 +124,23 @@ def _deployment(use_case: str) -> str:
     return f"generation {manifest.generation}, champion {manifest.champion.version} passes its self-test"
 
 
+def _settings() -> str:
+    settings = load_settings()
+    return f"environment {settings.environment}, serves as {', '.join(sorted(settings.roles))}"
+
+
 def examine(use_case: str) -> int:
     """Print one line a check; return 0 when all passed, else 1."""
     checks: dict[str, Callable[[], str]] = {
-        "settings": lambda: f"environment {load_settings().environment}",
+        "settings": _settings,
         "home": _home,
         "use case": lambda: load_use_case(use_case).title,
         "feature store": lambda: _feature_store(use_case),
         "registry": lambda: _registry(use_case),
         "deployment": lambda: _deployment(use_case),
     }
+    with suppress(SettingsError):  # which the first check tells
+        checks |= server_checks(load_settings())
     failed = 0
     for name, check in checks.items():
         try:

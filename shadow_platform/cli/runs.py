@@ -4,30 +4,92 @@ Upstream: definitions, jobs. Downstream: demo. The UI, a sensor and these functi
 """
 
 import os
-import shutil
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import as_file, files
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import dagster as dg
+from filelock import FileLock
 
 from shadow_platform.contracts.errors import ShadowPlatformError
-from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.retraining import HOST_TAG
+from shadow_platform.settings import Settings
 
 # The instance keeps every event for the UI; a terminal with progress bars wants errors alone.
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+STORAGE_TIMEOUT_S = 300.0
+
+# Dagster reads the address from the environment, so that no file holds its password.
+ON_POSTGRES = """
+storage:
+  postgres:
+    postgres_url:
+      env: DAGSTER_POSTGRES_URL
+"""
 
 
-def prepare_dagster_home(layout: Layout) -> None:
-    """Create ``DAGSTER_HOME`` with the platform's instance settings and point this process at it."""
-    layout.dagster.mkdir(parents=True, exist_ok=True)
-    with as_file(files("shadow_platform") / "dagster.yaml") as template:
-        shutil.copyfile(template, layout.dagster / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(layout.dagster)
+def prepare_dagster_home(settings: Settings) -> None:
+    """Create ``DAGSTER_HOME`` with the platform's instance settings and point this process at it.
+
+    Raises:
+        SettingsError: ``DAGSTER_POSTGRES_URL`` names another driver than Dagster's storage is written for.
+        ShadowPlatformError: it is set, and the storage is not installed.
+    """
+    folder, postgres = settings.layout.dagster, settings.dagster_postgres
+    text = (files("shadow_platform") / "dagster.yaml").read_text(encoding="utf-8")
+    if postgres is not None:
+        if find_spec("dagster_postgres") is None:
+            raise ShadowPlatformError(
+                "DAGSTER_POSTGRES_URL is set and dagster-postgres is not installed; "
+                "install it: pip install 'shadow-platform[postgres]'"
+            )
+        text += ON_POSTGRES
+        # It may come from .env, which Dagster does not read.
+        os.environ["DAGSTER_POSTGRES_URL"] = postgres
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".dagster.yaml.{uuid4().hex}"
+    beside.write_text(text, encoding="utf-8")
+    # Others may be reading it: a file that is written in place is empty for a moment.
+    beside.replace(folder / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(folder)
+
+
+def prepare_dagster_storage(settings: Settings) -> None:
+    """Prepare ``DAGSTER_HOME`` and bring its storage to the installed version of Dagster; one process at a time.
+
+    Webserver and daemon that start together on an empty storage create its tables at once, which spoils SQLite for
+    good.
+    """
+    prepare_dagster_home(settings)
+    lock = settings.layout.locks("dagster-storage")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=STORAGE_TIMEOUT_S), _explained(settings), dg.DagsterInstance.get() as instance:
+        instance.upgrade()
+
+
+@contextmanager
+def _explained(settings: Settings) -> Iterator[None]:
+    """Whatever a storage raises becomes one line that names the place, without its password."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, it holds the address with its password
+        place = _place(settings.dagster_postgres) if settings.dagster_postgres else settings.layout.dagster
+        raise ShadowPlatformError(
+            f"Dagster's storage at {place} cannot be prepared ({type(error).__name__}); check that it is reachable and "
+            "that DAGSTER_POSTGRES_URL is right"
+        ) from None
+
+
+def _place(url: str) -> str:
+    """Host, port and database of an address: user and password may stand before them, or behind."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def run_job(

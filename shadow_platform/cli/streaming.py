@@ -3,7 +3,6 @@
 Upstream: the streaming room. Downstream: people; a supervisor restarts ``shadow stream`` in production.
 """
 
-import logging
 import re
 import signal
 import threading
@@ -68,16 +67,20 @@ def stream(
 
     Start it as often as there are partitions to share; after a crash, start it again. Nothing is lost or counted twice.
     """
+    from shadow_platform.adapters.exposition import metrics_served
     from shadow_platform.resources import PlatformResource
     from shadow_platform.streaming.consumer import open_consumer
+    from shadow_platform.telemetry.logs import configure_logging
     from shadow_platform.use_cases import load_use_case
 
     platform, stopped = PlatformResource(), threading.Event()
-    logging.basicConfig(level=platform.settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    consumer = open_consumer(platform, load_use_case(use_case))
+    value = load_use_case(use_case)
+    configure_logging(platform.settings, "stream", value.name)
+    consumer = open_consumer(platform, value)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    consumer.run(stopped.is_set, until_caught_up)
+    with metrics_served(platform.settings.metrics_port, platform.settings.metrics_host):
+        consumer.run(stopped.is_set, until_caught_up)
 
 
 def _send(

@@ -52,7 +52,7 @@ class Wish:
 def start_retraining(address: str, wish: Wish) -> int:
     """Train, or say why not; returns the exit code: 1 when there is nothing to do, or something holds it back."""
     platform, use_case = PlatformResource(), load_use_case(address)
-    prepare_dagster_home(platform.layout)
+    prepare_dagster_home(platform.settings)
     job = build_definitions([use_case]).resolve_job_def(f"{use_case.name}_retrain")
     now = platform.now()
     request = TrainingRequest("manual", f"by-hand-{now:%Y-%m-%dT%H:%M:%S.%f}", moment(wish.as_of, now), now)

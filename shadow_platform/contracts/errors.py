@@ -68,5 +68,9 @@ class NotEnoughData(ShadowPlatformError):
     """A step needs more rows than exist. Raised by training; verdicts say ``insufficient`` instead."""
 
 
+class BackupError(ShadowPlatformError):
+    """A home cannot be backed up, or an archive of one is damaged or may not be unpacked where it was told to."""
+
+
 class AlreadyRunning(ShadowPlatformError):
     """Another process holds the lock of this piece of work."""

@@ -1,4 +1,4 @@
-"""Where everything lies below ``SHADOW_HOME``; the only place that spells a path.
+"""Where everything lies below ``SHADOW_HOME``, and below ``SHADOW_SHARED``; the only place that spells a path.
 
 Upstream: settings. Downstream: adapters, bento, command line.
 """
@@ -12,11 +12,22 @@ from pathlib import Path
 class Layout:
     """Paths below one home folder. Creates nothing.
 
+    Attributes:
+        home: what the processes of one machine write and read.
+        shared: what says which model is in service, with its bundles, where another machine promotes into a folder
+            that both see; ``None``: that is below ``home`` as well. Whoever only serves needs to read it, not to write.
+
     >>> Layout(Path("/data")).table("labels", "flights", date(2013, 3, 1)).as_posix()
     '/data/tables/labels/use_case=flights/dt=2013-03-01/data.parquet'
     """
 
     home: Path
+    shared: Path | None = None
+
+    @property
+    def deployment(self) -> Path:
+        """Folder of what decides which model is in service: manifests, rollouts, bundles and their lock."""
+        return self.home if self.shared is None else self.shared
 
     def raw_events(self, use_case: str, kind: str, day: date) -> Path:
         """Raw event file of one kind and receipt day (JSON lines), as a source drops it."""
@@ -87,7 +98,7 @@ class Layout:
     @property
     def bundles(self) -> Path:
         """Folder of bundles, one folder a hash."""
-        return self.home / "bundles"
+        return self.deployment / "bundles"
 
     @property
     def bentos(self) -> Path:
@@ -96,7 +107,7 @@ class Layout:
 
     def manifest(self, use_case: str) -> Path:
         """Deployment manifest that serving workers watch."""
-        return self.home / "serving" / f"{use_case}.json"
+        return self.deployment / "serving" / f"{use_case}.json"
 
     def manifests(self) -> list[Path]:
         """Deployment manifests of all use cases that this home serves, by name."""
@@ -118,6 +129,14 @@ class Layout:
         """How far one challenger's shadow worker came; a shortcut that can be made anew from its log."""
         return self.home / "serving" / f"{use_case}.shadow" / f"{version}.json"
 
+    def relay_progress(self, use_case: str, stream: str) -> Path:
+        """How far one log of this home was published; a shortcut: without it everything is published again."""
+        return self.home / "serving" / f"{use_case}.relay" / f"{stream}.json"
+
+    def skipped_lines(self, use_case: str, stream: str) -> Path:
+        """Lines that landed in no segment, since what stands in front of them was lost; in files named as theirs."""
+        return self.home / "serving" / f"{use_case}.skipped" / stream
+
     def reports(self, use_case: str) -> Path:
         """Folder of HTML reports and plots for people."""
         return self.home / "reports" / use_case
@@ -131,9 +150,18 @@ class Layout:
         """Workspace of Evidently's own UI: a project a use case."""
         return self.home / "reports" / "evidently"
 
+    @property
+    def restoring(self) -> Path:
+        """Folder that is here as long as a restore is not finished: until then nobody may use the home."""
+        return self.home / ".restoring"
+
     def locks(self, name: str) -> Path:
         """Lock file of one piece of work that must not run twice at once."""
         return self.home / "locks" / f"{name}.lock"
+
+    def deployment_lock(self, use_case: str) -> Path:
+        """Lock file of whoever changes the deployment; beside the manifest, so that all who may write that meet."""
+        return self.deployment / "locks" / f"deployment-{use_case}.lock"
 
     @property
     def feast(self) -> Path:

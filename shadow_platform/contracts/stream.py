@@ -16,6 +16,7 @@ class Message:
         value: ``None`` is a tombstone.
         consumed_at: when a consumer was first given it, which says whether it was stamped ahead; ``None``: not told.
             No part of what the message is.
+        headers: names and values, where the consumer asked for them.
     """
 
     topic: str
@@ -25,6 +26,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     consumed_at: datetime | None = field(default=None, compare=False)
+    headers: tuple[tuple[str, bytes], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,10 @@ class Deployments(Home):
         from shadow_platform.adapters.bundle import bundle_hash
         from shadow_platform.adapters.registry import MlflowRegistry
 
-        return MlflowRegistry(self.settings.mlflow_uri, self.layout.mlflow / "artifacts", bundle_hash)
+        settings = self.settings
+        return MlflowRegistry(
+            settings.mlflow_uri, self.layout.mlflow / "artifacts", bundle_hash, settings.mlflow_artifacts_url
+        )
 
     def transitions_log(self, use_case: UseCase) -> "FileLogSink":
         """Append-only log of alias changes."""

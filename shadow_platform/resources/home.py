@@ -15,11 +15,13 @@ import dagster as dg
 
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.tables import TABLES
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from shadow_platform.adapters.lake import Lake
+    from shadow_platform.adapters.lake.copies import CopyReport
 
 
 class Home(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -53,6 +55,13 @@ class Home(dg.ConfigurableResource):  # type: ignore[type-arg]
         from shadow_platform.adapters.lake import Lake
 
         return Lake(self.layout)
+
+    def copy_tables(self) -> "CopyReport | None":
+        """Bring the copies of the tables at ``TABLES_URL`` up to date; ``None`` when none are wanted."""
+        from shadow_platform.adapters.lake.copies import copy_tables
+
+        url = self.settings.tables_url
+        return copy_tables(self.layout, url, TABLES) if url else None
 
     def _bento(self, use_case: UseCase, module: str, *arguments: str) -> str:
         environment = {

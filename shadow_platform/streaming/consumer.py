@@ -119,6 +119,7 @@ class StreamConsumer:
                 self._advance()
                 if time.monotonic() - committed_at >= COMMIT_S:
                     self._commit()
+                    self.counters.is_behind(self._consumer.lag())
                     committed_at = time.monotonic()
                 if time.monotonic() - logged_at >= LOG_S:
                     LOGGER.info(self.counters.line(self._consumer.lag()))

@@ -1,17 +1,20 @@
 """What the consumer counts: for Prometheus, and for the line that it logs.
 
-Belongs here: counting. Does not belong here: opening a port for Prometheus. Upstream: the consumer.
+Belongs here: counting. Does not belong here: what the metrics are (``contracts.metrics``), opening a port for them (the
+command). Upstream: the consumer. Downstream: ``METRICS_PORT``.
 """
 
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-import prometheus_client
+from shadow_platform.adapters.exposition import counter, gauge
+from shadow_platform.contracts import metrics
 
-MESSAGES = prometheus_client.Counter("shadow_stream_messages", "Messages taken from a topic", ["use_case", "outcome"])
-ROWS = prometheus_client.Counter("shadow_stream_rows", "Feature rows written online", ["use_case", "view"])
-FAILURES = prometheus_client.Counter("shadow_stream_failures", "Ticks in which the online store failed", ["use_case"])
+MESSAGES = counter(metrics.STREAM_MESSAGES)
+ROWS = counter(metrics.STREAM_ROWS)
+FAILURES = counter(metrics.STREAM_FAILURES)
+LAG = gauge(metrics.STREAM_LAG)
 
 
 @dataclass(slots=True)
@@ -45,6 +48,10 @@ class StreamCounters:
         """Count a failure of the online store."""
         self.failures += 1
         FAILURES.labels(self.use_case).inc()
+
+    def is_behind(self, lag: int) -> None:
+        """Note the messages that are still to be taken."""
+        LAG.labels(self.use_case).set(lag)
 
     def line(self, lag: int) -> str:
         """One line on all since the start, and on the rate since the last line."""

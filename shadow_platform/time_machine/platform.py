@@ -20,7 +20,6 @@ from shadow_platform.settings import Settings, load_settings
 if TYPE_CHECKING:
     from shadow_platform.adapters.bundle import Bundle
 
-NO_BENTO = "none:simulated"
 # A journey plays in its home alone, whatever else the environment names; MLflow itself notes there where it was last.
 ALONE = {"mlflow_tracking_uri": None, "feature_store": "local", "kafka_bootstrap_servers": None, "alert_urls": None}
 
@@ -65,9 +64,9 @@ class SimulatedPlatform(PlatformResource):
         """Where the page would be; ``shadow gate show`` makes it from the stored decision."""
         return self.layout.decision_page(use_case.name, decision.decision_id), None
 
-    def build_bento(self, _use_case: UseCase, _manifest: DeploymentManifest) -> str:
-        """No Bento: a simulated service answers from the bundle."""
-        return NO_BENTO
+    def build_bento(self, _use_case: UseCase, manifest: DeploymentManifest) -> str:
+        """The tag that a Bento of the deployment would have; a simulated service needs none."""
+        return f"none:g{manifest.generation}-simulated"
 
 
 @lru_cache(maxsize=8)

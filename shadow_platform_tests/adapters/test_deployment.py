@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,20 @@ def test_the_newest_challengers_shadow_together(registry: FrailRegistry, layout:
     assert [model.version for model in left.challengers] == ["5", "3"]
     assert registry.aliases == {"champion": "1", "challenger": "5", "challenger-2": "3"}
     assert moves(audit)[-2:] == [("challenger-2", "4", "3", 6), ("challenger-3", "3", None, 6)]
+
+
+def test_the_challenger_that_shadows_for_longest_keeps_its_place_until_patience_ends(
+    registry: FrailRegistry, layout: Layout, audit: InMemoryLog
+) -> None:
+    deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
+    present = []
+    for week, version in enumerate(("2", "3", "4", "5", "6")):
+        said = {**WHO, "now": WHO["now"] + timedelta(weeks=week)}
+        manifest = deployment.add_challenger(
+            registry, layout, audit, version=version, patience=timedelta(weeks=4), **said
+        )
+        present.append([model.version for model in manifest.challengers])
+    assert present == [["2"], ["3", "2"], ["4", "3", "2"], ["5", "4", "2"], ["6", "5", "4"]]
 
 
 def test_what_a_challenger_sees_changes_while_it_shadows(

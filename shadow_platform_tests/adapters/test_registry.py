@@ -22,6 +22,8 @@ from shadow_platform.contracts.errors import BundleError, RegistryError, Transit
 from shadow_platform.contracts.ports import Registry
 from shadow_platform.contracts.retraining import ENVIRONMENT_TAG, PROMOTE_TAG
 from shadow_platform_tests.fakes import FakeRegistry
+from shadow_platform_tests.feature_servers import Postgres
+from shadow_platform_tests.registry_servers import BUCKET, ObjectStore
 from shadow_platform_tests.trained import make_bundle
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -58,13 +60,34 @@ def home(store: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["database", "open_server", "guarded_server", "fake"])
+@pytest.fixture(scope="session")
+def _shared_database(_postgres: Postgres) -> str:
+    """Address of a Postgres database for MLflow, made once: making its tables takes seconds."""
+    return _postgres.start().new_database().replace("postgresql://", "postgresql+psycopg2://")
+
+
+@pytest.fixture
+def shared_database(
+    _shared_database: str, object_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MlflowRegistry]:
+    """MLflow on Postgres, with the artifacts of new experiments in an object store."""
+    for name, value in object_store.settings.items():
+        monkeypatch.setenv(name, value)
+    registry = MlflowRegistry(_shared_database, tmp_path / "artifacts", bundle_hash, f"s3://{BUCKET}/of-postgres")
+    yield registry
+    if registry.newest("tiny", 1):
+        registry._client.delete_registered_model("tiny")
+
+
+@pytest.fixture(params=["database", "shared_database", "open_server", "guarded_server", "fake"])
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
-    """An empty registry of each kind: MLflow on a file, behind a server, behind a server with users, in memory."""
+    """An empty registry of each kind: MLflow on a file, on Postgres, behind a server, one with users, in memory."""
     if request.param == "fake":
         yield FakeRegistry()
     elif request.param == "database":
         yield _mlflow(request.getfixturevalue("home"))
+    elif request.param == "shared_database":
+        yield request.getfixturevalue("shared_database")
     else:
         server = request.getfixturevalue(request.param)
         registry = MlflowRegistry(server.uri, tmp_path / "artifacts", bundle_hash)
@@ -294,6 +317,24 @@ def test_artifacts_lie_where_they_were_told_to(tmp_path, monkeypatch):
     for experiment in registry._client.search_experiments():
         assert experiment.artifact_location.startswith((tmp_path / "artifacts").as_uri())
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_artifacts_of_a_shared_database_lie_in_the_object_store(
+    shared_database: MlflowRegistry, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    digest, folder = make_bundle(tmp_path / "made")
+    shared_database.register("tiny", folder, _run(shared_database), {})
+    assert [key for key in object_store.keys("model.onnx") if key.startswith("of-postgres/tiny/") and digest in key]
+    assert not [path for path in tmp_path.rglob("*.onnx") if not path.is_relative_to(tmp_path / "made")]
+    assert shared_database.fetch_bundle("tiny", "1", tmp_path / "fetched").name == digest
+
+
+def test_a_shared_database_that_is_away_is_named_without_its_password(tmp_path: Path, free_port: int) -> None:
+    place = f"127.0.0.1:{free_port}/mlflow"
+    registry = MlflowRegistry(f"postgresql+psycopg2://mlflow:a-secret@{place}", tmp_path, bundle_hash)
+    with pytest.raises(RegistryError, match=f"model registry postgresql.psycopg2://{place} failed") as raised:
+        registry.newest("tiny", 1)
+    assert "a-secret" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_database_that_is_none_is_named(tmp_path):

@@ -58,6 +58,11 @@ def test_without_a_budget_nothing_is_counted(layout: Layout, instance: dg.Dagste
     assert len(daemon.runs()) == 17
 
 
+def test_a_patience_below_none_is_refused() -> None:
+    with pytest.raises(UseCaseError, match="patience=-1 day, 0:00:00; expected none"):
+        RetrainPolicy(patience=timedelta(days=-1))
+
+
 def test_a_budget_below_one_is_refused() -> None:
     with pytest.raises(UseCaseError, match="max_per_week=0; expected at least 1, or None"):
         RetrainPolicy(max_per_week=0)

@@ -32,8 +32,8 @@ def line_bundle(parent: Path, slope: float = 0.02, intercept: float = -1.0, **de
     return _write(parent, f"line {slope} {intercept}", _line(slope, intercept), **declared)
 
 
-def raising_bundle(parent: Path) -> str:
-    """Hash of a model whose graph fails for carts above ``FAILS_ABOVE``."""
+def raising_bundle(parent: Path, limit: float = FAILS_ABOVE) -> str:
+    """Hash of a model whose graph fails for carts above the limit."""
     column = helper.make_node("Gather", ["x", "zero"], ["cart"], axis=1)
     above = helper.make_node("Greater", ["cart", "limit"], ["above"])
     index = helper.make_node("Cast", ["above"], ["index"], to=TensorProto.INT64)
@@ -41,7 +41,7 @@ def raising_bundle(parent: Path) -> str:
     column_of = helper.make_node("Reshape", ["nothing", "as_column"], ["extra"])
     constants: dict[str, np.ndarray] = {
         "zero": np.array(0, dtype=np.int64),
-        "limit": np.array(FAILS_ABOVE, dtype=np.float32),
+        "limit": np.array(limit, dtype=np.float32),
         "one_entry": np.zeros(1, dtype=np.float32),
         "as_column": np.array([-1, 1], dtype=np.int64),
     }

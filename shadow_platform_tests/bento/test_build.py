@@ -7,11 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import distribution, packages_distributions
+from importlib.metadata import distribution
 from pathlib import Path
 
 import httpx
@@ -27,6 +26,7 @@ from shadow_platform.adapters.deployment import read_manifest, write_manifest
 from shadow_platform.contracts.deployment import DeploymentManifest
 from shadow_platform.contracts.errors import BundleError, SettingsError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform_tests.bento.bare import bare_environment
 from shadow_platform_tests.bento.bundles import line_bundle
 from shadow_platform_tests.bento.helpers import deploy, wait_until
 
@@ -93,7 +93,7 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
         r"bento/(api|answering|explaining|shadowing)/\w+",
         r"feature_repo/(__init__|declarations|derivations)",
         r"shadow_platform/(__init__|settings|contracts/(policies/)?\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
-        r"shadow_platform/adapters/(log|bundle/\w+|deployment/\w+|feature_store/\w+)",
+        r"shadow_platform/adapters/(exposition|log|bundle/\w+|deployment/\w+|feature_store/\w+)",
         r"shadow_platform/domain/(canary|explanation|exploration|monitoring|serving|shadow|slo)(/\w+)?",
         r"shadow_platform_tests/(__init__|tiny)",
     )
@@ -245,19 +245,8 @@ def test_a_home_within_the_bento_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def bare_python(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python that has the Bento's requirements and nothing else, least of all this repository."""
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder, with_pip=False, symlinks=True)
-    site = next((folder / "lib").glob("python*/site-packages"))
-    shared = {top for top, owners in packages_distributions().items() if len(set(owners)) > 1}
-    for line in (made.folder / "src" / "requirements.txt").read_text().splitlines():
-        installed = distribution(line.partition("==")[0])
-        for file in installed.files or ():
-            part = Path(file) if file.parts[0] in shared else Path(file.parts[0])
-            target = site / part
-            if file.parts[0] not in {"..", "__pycache__"} and not target.is_symlink():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(str(installed.locate_file(part)))
-    return folder / "bin" / "python"
+    lines = (made.folder / "src" / "requirements.txt").read_text().splitlines()
+    return bare_environment(tmp_path_factory.mktemp("bare"), [line.partition("==")[0] for line in lines])
 
 
 @contextmanager

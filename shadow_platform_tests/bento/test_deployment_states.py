@@ -42,6 +42,8 @@ def test_a_service_without_a_model_says_so_and_answers_once_there_is_one(tmp_pat
             assert "run the training job" in response.json()["detail"]
         assert client.get("/readyz").status_code == 503
         assert client.get("/health").status_code == 200
+        counted = [line for line in client.get("/metrics").text.splitlines() if "prediction_errors_total{" in line]
+        assert counted == ['prediction_errors_total{reason="not-ready"} 1.0'], "a probe is no failed prediction"
         deploy(layout, line_bundle(layout.bundles))
         wait_until(lambda: client.get("/ready").status_code == 200, "ready")
         assert client.get("/readyz").status_code == 200

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
-from bento.answering.metrics import LATENCY_BUCKETS_MS, ServiceMetrics
+from bento.answering.metrics import ServiceMetrics
 from bento.answering.predictor import Clock
 from bento.answering.tally import TalliedHistogram
+from shadow_platform.contracts.metrics import LATENCY_BUCKETS_MS
 from shadow_platform.domain.serving import rfc3339
 
 

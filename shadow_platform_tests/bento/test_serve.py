@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from bento.serve import (
     GUARD,
+    RELAY,
     SERVER,
     SHADOW,
     Child,
@@ -39,6 +40,18 @@ while not pathlib.Path(sys.argv[1]).exists():
     time.sleep(0.01)
 with socket.create_server(("127.0.0.1", int(sys.argv[2]))):
     time.sleep(600)
+"""
+NOTE_THE_END = """
+import signal, sys, time
+def end(*_):
+    time.sleep(float(sys.argv[3]))
+    with open(sys.argv[1], "a") as notes:
+        notes.write(f"{sys.argv[2]}\\n")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+with open(sys.argv[1] + "." + sys.argv[2], "w"):
+    pass
+time.sleep(600)
 """
 NOTE_WHETHER_IT_LISTENS = """
 import socket, sys, time
@@ -113,7 +126,7 @@ def kill(child: Child) -> None:
 def test_a_shadow_worker_joins_a_new_server_when_it_listens_not_before(tmp_path: Path) -> None:
     port, may_listen, notes, asked = free_port(), tmp_path / "may-listen", tmp_path / "notes", list[bool]()
     environment = child_environment(settings_at(tmp_path), shop.NAME, port, 1)
-    server, shadow = children = _children(environment, "127.0.0.1", port, tmp_path / "output", [SHADOW])
+    server, shadow = children = _children(environment, "127.0.0.1", port, tmp_path / "output", [SERVER, SHADOW])
     server.command = [sys.executable, "-c", LISTEN, str(may_listen), str(port)]
     shadow.command = [sys.executable, "-c", NOTE_WHETHER_IT_LISTENS, str(notes), str(port)]
     may_start = shadow.may_start
@@ -136,3 +149,18 @@ def test_a_shadow_worker_joins_a_new_server_when_it_listens_not_before(tmp_path:
             may_listen.touch()
             wait_until(lambda n=n_restarts: notes.read_text().count("\n") == n + 1, "another shadow worker runs")  # type: ignore[misc]
     assert notes.read_text() == "True\n" * 3
+
+
+def test_the_relay_ends_after_what_still_logs(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    def child(name: str, takes_s: float) -> Child:
+        command = [sys.executable, "-c", NOTE_THE_END, str(notes), name, str(takes_s)]
+        return Child(name, command, dict(os.environ), tmp_path / "log")
+
+    service = RunningService("", [child(RELAY, 0.0), child(SERVER, 0.5), child(GUARD, 0.2)], tmp_path / "log")
+    for one in service.children:
+        one.start()
+    wait_until(lambda: all(Path(f"{notes}.{one.name}").exists() for one in service.children), "all run")
+    service.stop()
+    assert notes.read_text().splitlines() == [GUARD, SERVER, RELAY]

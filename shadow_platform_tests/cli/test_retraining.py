@@ -9,6 +9,7 @@ from shadow_platform.cli import typer_app
 from shadow_platform.cli.runs import prepare_dagster_home
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.tables import PIPELINE_RUNS
+from shadow_platform.settings import load_settings
 from shadow_platform_tests.assets.test_retraining_request import judged
 from shadow_platform_tests.tiny import USE_CASE
 
@@ -51,7 +52,7 @@ def test_a_run_of_a_moment_ago_holds_it_back_and_force_does_not_ask(layout: Layo
 
 
 def test_not_even_force_starts_a_second_training(layout: Layout) -> None:
-    prepare_dagster_home(layout)
+    prepare_dagster_home(load_settings())
     with dg.DagsterInstance.get() as instance:
         run = create_run_for_test(instance, job_name="tiny_retrain", status=dg.DagsterRunStatus.STARTED)
     code, told = retrain("--force")

@@ -12,6 +12,7 @@ from shadow_platform.contracts.errors import SettingsError, StreamError, UseCase
 from shadow_platform.contracts.layout import Layout
 from shadow_platform_tests.broker import Broker
 from shadow_platform_tests.conftest import StartProcess
+from shadow_platform_tests.scraped import scrape
 from shadow_platform_tests.streaming import shop
 from shadow_platform_tests.tiny import FIRST_DAY, VISITS_PER_DAY
 
@@ -35,7 +36,7 @@ def shadow(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 def test_a_day_is_sent_and_consumed_and_a_consumer_ends_cleanly_when_told(
-    broker: Broker, shadow: Command, layout: Layout, start_process: StartProcess
+    broker: Broker, shadow: Command, layout: Layout, start_process: StartProcess, free_port: int
 ) -> None:
     sent = shadow("produce", "-u", shop.NAME, "--to", str(FIRST_DAY), "--topic", "visits", "--speed", "100000000x")
     assert (sent.exit_code, sent.output.splitlines()[-1]) == (0, f"{VISITS_PER_DAY} messages delivered")
@@ -43,8 +44,20 @@ def test_a_day_is_sent_and_consumed_and_a_consumer_ends_cleanly_when_told(
     command = ["-c", "from shadow_platform.cli import app; app()", "stream", "-u", shop.NAME]
     log = StreamLog(layout.stream("tiny", "visits"))
 
-    consumer = start_process(command, SHADOW_HOME=str(layout.home), **broker.environment)
+    settings = {**broker.environment, "METRICS_PORT": str(free_port), "METRICS_HOST": "127.0.0.1"}
+    consumer = start_process(command, SHADOW_HOME=str(layout.home), **settings)
     consumer.wait_until(lambda: len(list(log.read(FIRST_DAY))) == VISITS_PER_DAY, "the messages were consumed")
+    taken = {"use_case": "tiny", "outcome": "valid"}
+    consumer.wait_until(
+        lambda: (
+            scrape(f"http://127.0.0.1:{free_port}").values("shadow_stream_messages_total", **taken) == [VISITS_PER_DAY]
+        ),
+        "they were counted",
+    )
+    consumer.wait_until(
+        lambda: scrape(f"http://127.0.0.1:{free_port}").values("shadow_stream_lag_messages") == [0], "none is left"
+    )
+    assert scrape(f"http://127.0.0.1:{free_port}").contradictions() == []
     consumer.signal(signal.SIGTERM)
 
     assert consumer.process.wait(20) == 0

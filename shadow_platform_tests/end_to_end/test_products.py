@@ -4,6 +4,9 @@ Everything is real but the world. What the platform concludes is held against th
 platform never sees.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -15,17 +18,26 @@ from shadow_platform.use_cases import load_use_case, use_case_names
 from shadow_platform_tests.end_to_end.played import Played
 from shadow_platform_tests.end_to_end.test_loop import shadow
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 SIMULATED = tuple(name for name in use_case_names() if load_use_case(name).simulation)
 
 
+@pytest.fixture(scope="module")
+def homes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Homes of the products that are asked for, each after its demo; two are played at a time, to use two cores."""
+    asked = [name for name in SIMULATED if any(item.name.endswith(f"[{name}]") for item in request.session.items)]
+    homes = {name: tmp_path_factory.mktemp(name) / "data" for name in asked}
+    with ThreadPoolExecutor(2) as players:
+        demos = players.map(lambda name: shadow(homes[name], "demo", "--use-case", name), asked)
+        for done in demos:
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return homes
+
+
 @pytest.fixture(scope="module", params=SIMULATED)
-def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
+def played(request: pytest.FixtureRequest, homes: dict[str, Path]) -> Played:
     """One product after its demo."""
-    home = tmp_path_factory.mktemp(request.param) / "data"
-    done = shadow(home, "demo", "--use-case", request.param)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return Played(request.param, home)
+    return Played(request.param, homes[request.param])
 
 
 def test_every_request_of_the_world_is_answered_and_compared_once(played: Played) -> None:

@@ -29,7 +29,8 @@ class OnnxModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        # What fails is raised; its own lines on stderr are neither of our form nor vetted for values.
+        options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Its own format would be recognized by a few bytes, and is none that was looked through above.
         options.add_session_config_entry("session.load_model_format", "ONNX")

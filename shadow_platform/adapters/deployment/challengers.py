@@ -4,7 +4,7 @@ Belongs here: what each of them makes of the manifest. Does not belong here: sco
 is carried out (``journal``). Upstream: promotion assets, command line. Downstream: the shadow worker.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -37,10 +37,15 @@ def add_challenger(
     reason: str,
     now: datetime,
     evidence_id: str | None = None,
+    patience: timedelta = timedelta(0),
 ) -> DeploymentManifest:
-    """Let a version shadow the champion, beside the newest of those that already do. The champion itself: A/A.
+    """Let a version shadow the champion, beside others that already do. The champion itself: A/A.
 
     At most ``MAX_CHALLENGERS`` shadow at once, newest first; the oldest that nothing keeps (``kept``) leaves.
+
+    Args:
+        patience: so long the oldest stays, and the next oldest leaves in its stead: evidence takes time, and where
+            trainings follow each other fast no challenger would else be there for long enough.
 
     Raises:
         RegistryError: every place is taken by a version that is kept.
@@ -51,7 +56,7 @@ def add_challenger(
         if version in _versions(current):
             return current
         model = deployable(desk, version, now)
-        models = (model, *_staying(current, _rolling(layout, use_case)))
+        models = (model, *_staying(current, _rolling(layout, use_case), now - patience))
         manifest = following(current, now, challengers=models)
         return execute(desk, manifest, Cause(actor, reason, evidence_id), change(CHALLENGERS[0], None, version))
 
@@ -139,17 +144,18 @@ def challenger(current: DeploymentManifest, version: str) -> DeployedModel:
     )
 
 
-def _staying(current: DeploymentManifest, rolling: str | None) -> list[DeployedModel]:
+def _staying(current: DeploymentManifest, rolling: str | None, contends_since: datetime) -> list[DeployedModel]:
     """Challengers beside which one more has room."""
     left, kept = list(current.challengers), current.kept(rolling)
     while len(left) >= MAX_CHALLENGERS:
-        oldest = next((model for model in reversed(left) if model.version not in kept), None)
-        if oldest is None:
+        free = [model for model in reversed(left) if model.version not in kept]
+        if not free:
             raise RegistryError(
                 f"the shadow of {current.use_case} is full: versions {', '.join(kept)} are watched, answer as canary "
                 "or are on their way to champion; remove one first"
             )
-        left.remove(oldest)
+        is_contending = len(free) > 1 and free[0].since > contends_since
+        left.remove(free[1] if is_contending else free[0])
     return left
 
 

@@ -109,7 +109,7 @@ def transition(desk: Desk, now: datetime, version: str | None = None) -> Iterato
 @contextmanager
 def locked(layout: Layout, use_case: str, timeout_s: float) -> Iterator[None]:
     """Let nobody else change the deployment; raises ``AlreadyRunning``."""
-    path = layout.locks(f"deployment-{use_case}")
+    path = layout.deployment_lock(use_case)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path, timeout=timeout_s):

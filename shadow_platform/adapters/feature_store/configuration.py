@@ -42,7 +42,7 @@ def repo_config(repo_path: Path, layout: Layout, stores: FeatureStores) -> "Repo
 
     The addresses are those of ``layout`` and ``stores``, whatever the environment says.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
     from feast.repo_config import RepoConfig
 
     path = repo_path / CONFIGURATIONS[stores.column]

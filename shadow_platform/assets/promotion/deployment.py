@@ -53,6 +53,7 @@ def build_deployment(use_case: UseCase) -> dg.AssetsDefinition:
                 version=challenger.version,
                 actor="bootstrap" if manifest.generation == 1 else "training",
                 reason=f"newest version, {challenger.model_name}",
+                patience=use_case.label.horizon + use_case.retrain.patience,
             )
         context.log.info("generation %d: champion %s", manifest.generation, manifest.champion.version)
         return dg.MaterializeResult(metadata=deployed(manifest))

@@ -77,6 +77,8 @@ class RetrainPolicy:
         cooldown: between the starts of two trainings, whatever asked for them.
         min_new_labels: labels that must have become known since the last training.
         max_per_week: trainings of any seven days, whatever asked for them, at least 1; ``None``: unbounded.
+        patience: so long, behind the horizon of its labels, the challenger that shadows for longest keeps its place
+            when newer models come.
 
     Raises:
         UseCaseError: a value outside its range.
@@ -85,10 +87,16 @@ class RetrainPolicy:
     cooldown: timedelta = timedelta(hours=6)
     min_new_labels: int = 500
     max_per_week: int | None = 14
+    patience: timedelta = timedelta(weeks=8)
 
     def __post_init__(self) -> None:
         if self.max_per_week is not None and self.max_per_week < 1:
             raise UseCaseError(
                 f"RetrainPolicy has max_per_week={self.max_per_week}; expected at least 1, or None for no bound; "
                 "switch the sensors off where nothing is to be retrained"
+            )
+        if self.patience < timedelta(0):
+            raise UseCaseError(
+                f"RetrainPolicy has patience={self.patience}; expected none (timedelta(0)), so that the oldest "
+                "challenger leaves when newer models come, or more"
             )

@@ -1,0 +1,1 @@
+"""What processes say about themselves: lines of log, spans, and nobody's data in either."""
