@@ -4,6 +4,7 @@ Belongs here: acting on a belief. Does not belong here: the gate's and the promo
 ``journey``. Downstream: the deployment of the journey's home.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -74,15 +75,7 @@ class Beliefs:
             Event(day, "decision", str(row["decision"]), str(row["challenger_version"]), str(row["reason"]))
             for row in rows.to_dict("records")
         ]
-        return events + self._transitions(platform, day, seen)
-
-    def _transitions(self, platform: SimulatedPlatform, day: date, seen: int) -> list[Event]:
-        """What the platform itself changed since: promotions and rollbacks."""
-        return [
-            Event(day, "rollback" if _is_back(row) else "promotion", "champion", row["to_version"], row["reason"])
-            for row in platform.transitions(self._use_case)[seen:]
-            if row["alias"] == "champion" and row["from_version"] != row["to_version"]
-        ]
+        return events + champions(platform.transitions(use_case), seen, day)
 
     def _promote(self, platform: SimulatedPlatform, version: str, day: date, reason: str) -> list[Event]:
         champion = platform.require_manifest(self._use_case, "no champion").champion.version
@@ -136,5 +129,14 @@ class Beliefs:
         return np.column_stack([log_losses(label, p) for p in columns])
 
 
-def _is_back(row: dict[str, Any]) -> bool:
-    return "rollback" in str(row["actor"]) or "brought back" in str(row["reason"]) or "roll" in str(row["reason"])
+def champions(transitions: Sequence[Mapping[str, Any]], seen: int, day: date) -> list[Event]:
+    """Changes of the champion behind those seen; a version that was champion before is brought back."""
+    events, before = list[Event](), set[str]()
+    for place, row in enumerate(transitions):
+        if row["alias"] != "champion" or row["from_version"] == row["to_version"]:
+            continue
+        kind = "rollback" if row["to_version"] in before else "promotion"
+        before.add(row["to_version"])
+        if place >= seen:
+            events.append(Event(day, kind, "champion", row["to_version"], row["reason"]))
+    return events

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shadow_platform.assets.promotion.promoting import follow
+from shadow_platform.time_machine.beliefs import champions
 from shadow_platform.time_machine.platform import SimulatedPlatform
 from shadow_platform_tests.assets.conftest import play
 from shadow_platform_tests.assets.rolling import CANARIES, LOGGER, Play, Rolling, RollingPlatform, versions
@@ -29,6 +30,20 @@ def test_a_decision_to_promote_makes_the_challenger_champion_at_once(play: Play)
     look(rolling)
 
     assert versions(rolling) == ("2", ["1"])
+
+
+def test_a_champion_of_before_is_brought_back_whatever_the_words(play: Play) -> None:
+    rolling = play()
+    rolling.decide()
+    n_before = len(rolling.platform.transitions(rolling.use_case))
+    look(rolling)
+    look(rolling)
+    back = {"version": "1", "expected_champion": "2", "actor": "gate", "reason": "a rollout that did harm"}
+    rolling.platform.deploy(rolling.use_case, "promote", **back)
+
+    told = champions(rolling.platform.transitions(rolling.use_case), n_before, rolling.now.date())
+
+    assert [(event.kind, event.version) for event in told] == [("promotion", "2"), ("rollback", "1")]
 
 
 def test_a_canary_answers_its_steps_before(play: Play) -> None:
