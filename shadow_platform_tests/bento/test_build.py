@@ -93,7 +93,8 @@ def test_a_bento_holds_the_service_its_bundles_and_its_schema_and_nothing_else(m
         r"bento/(api|answering|explaining|shadowing)/\w+",
         r"feature_repo/(__init__|declarations|derivations)",
         r"shadow_platform/(__init__|settings|contracts/(policies/)?\w+|adapters/__init__|domain/__init__|use_cases/__init__)",
-        r"shadow_platform/adapters/(exposition|log|bundle/\w+|deployment/\w+|feature_store/\w+)",
+        r"shadow_platform/adapters/(exposition|log|tracing|bundle/\w+|deployment/\w+|feature_store/\w+)",
+        r"shadow_platform/telemetry/(__init__|context|logs|spans)",
         r"shadow_platform/domain/(canary|explanation|exploration|monitoring|serving|shadow|slo)(/\w+)?",
         r"shadow_platform_tests/(__init__|tiny)",
     )
