@@ -158,7 +158,11 @@ class RunningService:
     @property
     def worker_pids(self) -> list[int]:
         """Process ids of the serving workers."""
-        return [child.pid for child in psutil.Process(self.server_pid).children()]
+        server_pid = self.server_pid
+        try:
+            return [child.pid for child in psutil.Process(server_pid).children()]
+        except psutil.NoSuchProcess:
+            raise ServiceError(f"{SERVER} {server_pid} has ended and will be started again; try in a moment") from None
 
     def wait(self, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         """Block until one of the signals arrives; call it from the main thread."""

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 import orjson
 
+from shadow_platform.contracts.errors import BundleError, SettingsError, UseCaseError
 from shadow_platform.contracts.redaction import redact
 from shadow_platform.settings import Settings
 from shadow_platform.telemetry.context import REQUEST
@@ -37,17 +38,20 @@ FIELDS = (
 TALKATIVE = ("httpcore", "httpx", "urllib3")
 """Clients that log a line a call at INFO, with its whole address."""
 
+ABOUT_THE_DEPLOYMENT = (OSError, BundleError, SettingsError, UseCaseError)
+"""Errors whose text is about files and settings, never about a row."""
+
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def problem_of(error: BaseException) -> str:
-    """What may be said of an error at any level: its type, and the text of one that only the system words.
+    """What may be said of an error at any level: its type, and the text of one that is about the deployment.
 
     >>> problem_of(ValueError("income of 12000")), problem_of(FileNotFoundError(2, "No such file", "a.json"))
     ('ValueError', "FileNotFoundError: [Errno 2] No such file: 'a.json'")
     """
     name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, OSError) else name
+    return f"{name}: {error}" if isinstance(error, ABOUT_THE_DEPLOYMENT) else name
 
 
 class Tracebacks:

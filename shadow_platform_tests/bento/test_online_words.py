@@ -49,11 +49,11 @@ def test_words_of_a_failed_lookup_are_said_unless_they_may_quote_a_value(
 
 
 def test_a_line_about_the_store_is_about_no_single_request(
-    store: FakeStore, gate: threading.Event, caplog: pytest.LogCaptureFixture
+    store: FakeStore, gate: threading.Event, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = opened(store, timeout_s=0.05)
     store.manner = gate.wait
-    caplog.handler.setFormatter(JsonFormatter("service"))
+    monkeypatch.setattr(caplog.handler, "formatter", JsonFormatter("service"))
 
     async def first_of_many() -> None:
         REQUEST.set(RequestContext("018d0c1f-6b5e-7c3a-9f60-0d4f3c7b2a11"))
