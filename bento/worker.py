@@ -164,7 +164,7 @@ class Worker:
     def exposition(self) -> bytes:
         """Prometheus text over all processes of the service."""
         self.metrics.flush()
-        return exposition(self.report.in_service())
+        return exposition(self.report.in_service(), self.settings.layout.home)
 
     def _online_reader(self) -> OnlineReader:
         settings, metrics = self.settings, self.metrics

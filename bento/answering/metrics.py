@@ -5,9 +5,11 @@ hence the import inside. Upstream: predictor. Downstream: ``GET /metrics``.
 """
 
 import os
+import shutil
 import threading
 from collections import Counter as Tally
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,27 +101,39 @@ class ServiceMetrics:
             child(n)
 
 
-def exposition(models: ModelsInService) -> bytes:
-    """Prometheus text over all processes, with what the live workers have loaded."""
+def exposition(models: ModelsInService, home: Path) -> bytes:
+    """Prometheus text over all processes, with what the live workers have loaded and the room for their logs.
+
+    Args:
+        home: folder that the service writes its logs in.
+    """
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
     from prometheus_client.core import GaugeMetricFamily
     from prometheus_client.registry import Collector
 
     from shadow_platform.adapters.exposition import SharedCounts
 
-    class Loaded(Collector):
+    def gauge(metric: metrics.Metric, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(metric.name, metric.described, labels=metric.labels)
+        for labels, value in values.items():
+            family.add_metric(labels, value)
+        return family
+
+    class Found(Collector):
         def collect(self) -> list[GaugeMetricFamily]:
-            info = GaugeMetricFamily(
-                metrics.MODEL_INFO.name, metrics.MODEL_INFO.described, labels=metrics.MODEL_INFO.labels
-            )
-            for version, alias in sorted(models.versions):
-                info.add_metric([version, alias], 1)
-            refused = GaugeMetricFamily(metrics.MODEL_REFUSED.name, metrics.MODEL_REFUSED.described)
-            refused.add_metric([], models.n_refusing)
-            return [info, refused]
+            loaded = [
+                gauge(metrics.MODEL_INFO, dict.fromkeys(sorted(models.versions), 1)),
+                gauge(metrics.MODEL_REFUSED, {(): models.n_refusing}),
+            ]
+            try:
+                disk = shutil.disk_usage(home)
+            except OSError:
+                return loaded
+            room = ((metrics.LOG_DISK_FREE, disk.free), (metrics.LOG_DISK_SIZE, disk.total))
+            return [*loaded, *(gauge(metric, {(str(home),): n_bytes}) for metric, n_bytes in room)]
 
     registry = CollectorRegistry()
-    registry.register(Loaded())
+    registry.register(Found())
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder is None:
         return generate_latest(REGISTRY) + generate_latest(registry)

@@ -135,6 +135,10 @@ MODEL_INFO = _gauge(
 MODEL_REFUSED = _gauge(
     "service", "model_refused", "count", "workers that refused the newest manifest, or the canary in it"
 )
+LOG_DISK_FREE = _gauge(
+    "service", "log_disk_free_bytes", "bytes", "free for the service where it writes its logs", "path"
+)
+LOG_DISK_SIZE = _gauge("service", "log_disk_size_bytes", "bytes", "size of the device of the service's logs", "path")
 
 SHADOW_PREDICTIONS = _counter(
     "shadow worker",

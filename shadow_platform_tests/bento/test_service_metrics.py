@@ -14,7 +14,7 @@ from bento.answering.metrics import ServiceMetrics
 from bento.serve import RunningService, ServiceError, free_port, running_service
 from bento.shadowing.shadow_metrics import ShadowMetrics
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.contracts.metrics import MODEL_INFO, MODEL_REFUSED, exposed_by
+from shadow_platform.contracts.metrics import LOG_DISK_FREE, LOG_DISK_SIZE, MODEL_INFO, MODEL_REFUSED, exposed_by
 from shadow_platform_tests.bento import shop
 from shadow_platform_tests.bento.bundles import line_bundle
 from shadow_platform_tests.bento.helpers import body_of, deploy, outcomes, predictions, settings_at, wait_until
@@ -108,7 +108,7 @@ def test_every_process_declares_what_the_catalogue_says_and_nothing_else() -> No
     ShadowMetrics(registry)
     made = {(family.name, family.type, family.documentation) for family in registry.collect()}
 
-    expected = set(exposed_by("service", "shadow worker")) - {MODEL_INFO, MODEL_REFUSED}
+    expected = set(exposed_by("service", "shadow worker")) - {MODEL_INFO, MODEL_REFUSED, LOG_DISK_FREE, LOG_DISK_SIZE}
     assert made == {(metric.name.removesuffix("_total"), metric.kind, metric.described) for metric in expected}
 
 
@@ -127,6 +127,7 @@ def test_whichever_worker_is_asked_counts_the_answers_of_all(watched: Watched) -
         assert found.total("prediction_errors_total", reason="invalid-request") == 1
         assert found.total("shadow_predictions_total", challenger="2", outcome="compared") == 200
         assert found.values("model_info", version="1", alias="champion") == [1]
+        assert 0 < found.total("log_disk_free_bytes") < found.total("log_disk_size_bytes")
     # One append may hold answers of several requests, and the latency of each append is counted once.
     assert 0 < scrapes[0].total("log_write_latency_ms_count") <= 200
 
