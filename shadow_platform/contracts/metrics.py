@@ -272,6 +272,13 @@ LOG_RELAY_LAG = _gauge(
 )
 LOG_RELAYED = _counter("log transport", "log_relayed_lines_total", "lines published to a topic", "log", "use_case")
 LOG_LANDED = _counter("log transport", "log_landed_lines_total", "lines appended to this home", "log", "use_case")
+LOG_LAND_LAG = _gauge(
+    "log transport",
+    "log_land_lag_messages",
+    "count",
+    "messages in topics that have not landed in this home",
+    "use_case",
+)
 LOG_TRANSPORT_ERRORS = _counter(
     "log transport", "log_transport_errors_total", "failures of the broker or the disk: relay or land", "direction"
 )

@@ -13,7 +13,8 @@ from shadow_platform.contracts import metrics
 
 Direction = Literal["relay", "land"]
 
-LAG = gauge(metrics.LOG_RELAY_LAG)
+RELAY_LAG = gauge(metrics.LOG_RELAY_LAG)
+LAND_LAG = gauge(metrics.LOG_LAND_LAG)
 RELAYED = counter(metrics.LOG_RELAYED)
 LANDED = counter(metrics.LOG_LANDED)
 ERRORS = counter(metrics.LOG_TRANSPORT_ERRORS)
@@ -40,9 +41,13 @@ class TransportCounters:
         self.lines[log] += n
         (RELAYED if self.direction == "relay" else LANDED).labels(log, self.use_case).inc(n)
 
-    def lag(self, log: str, n_bytes: int) -> None:
+    def to_relay(self, log: str, n_bytes: int) -> None:
         """Say how much of a log waits to be published."""
-        LAG.labels(log, self.use_case).set(n_bytes)
+        RELAY_LAG.labels(log, self.use_case).set(n_bytes)
+
+    def to_land(self, n_messages: int) -> None:
+        """Say how much of the topics waits to land."""
+        LAND_LAG.labels(self.use_case).set(n_messages)
 
     def failed(self) -> None:
         """Count a failure of the broker, of the disk, or of a message."""

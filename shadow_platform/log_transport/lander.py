@@ -96,6 +96,7 @@ class LogLander:
                 if time.monotonic() - committed_at >= COMMIT_S:
                     self._skip_gaps(SKIP_S)
                     self._commit()
+                    self.counters.to_land(consumer.lag())
                     self._tell_gaps(GAP_S)
                     self._tell_others()
                     committed_at = time.monotonic()
@@ -105,6 +106,7 @@ class LogLander:
             if not is_stopped():
                 self._skip_gaps(0.0)
             self._commit()
+            self.counters.to_land(consumer.lag())
             LOGGER.info("stopped: %s", self.counters.line())
             if not is_stopped():
                 self._require_no_gaps()

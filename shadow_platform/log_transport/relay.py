@@ -163,7 +163,7 @@ class LogRelay:
     def _report(self) -> None:
         for log, tail in self._tails.items():
             tail.save()
-            self.counters.lag(log, tail.lag_bytes())
+            self.counters.to_relay(log, tail.lag_bytes())
         self._reported_at = time.monotonic()
         if self._reported_at - self._logged_at >= LOG_S and self.counters.lines.total():
             LOGGER.info(self.counters.line())
