@@ -13,6 +13,7 @@ Children that outlive a killed supervisor notice and end by themselves (``bento.
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -47,6 +48,9 @@ STOP_TIMEOUT_S = 15.0
 KEEP_ALIVE_S = 75
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 10.0
+FIRST_FREE_PORT = 10_000
+FIRST_OUTGOING_PORT = 32_768
+"""From here on Linux gives ports to connections that go out; one of them may be given a port that was free just now."""
 STEADY_S = 30.0
 """A child that lived this long is restarted at once when it dies."""
 
@@ -312,10 +316,12 @@ def _appended(path: Path | None) -> Iterator[IO[bytes] | None]:
 
 
 def free_port() -> int:
-    """A port nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on right now, and that no connection going out can be given."""
+    drawn = (secrets.randbelow(FIRST_OUTGOING_PORT - FIRST_FREE_PORT) + FIRST_FREE_PORT for _ in range(1_000))
+    port = next((port for port in drawn if port_is_free("127.0.0.1", port)), None)
+    if port is None:
+        raise ServiceError(f"no free port between {FIRST_FREE_PORT} and {FIRST_OUTGOING_PORT}; end what listens there")
+    return port
 
 
 def port_is_free(host: str, port: int) -> bool:
