@@ -11,6 +11,8 @@ STAMP := $(VENV)/.setup-done
 UV_VERSION := 0.13.8
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || true)
 PYTEST_ARGS ?=
+# Files of tests run in so many processes; 0: one test after the other in this one, which a debugger needs.
+TEST_WORKERS ?= 2
 export VIRTUAL_ENV := $(abspath $(VENV))
 # What the platform's image has besides the requirements, and what Feast's SQLAlchemy extra brings for type checkers.
 IMAGE_EXTRAS := kafka k8s otel postgres ray redis s3
@@ -48,8 +50,8 @@ $(STAMP): requirements.lock setup.cfg
 demo: setup ## play the whole loop on recorded flights
 	@$(BIN)/shadow demo --use-case flights
 
-test: setup ## run every test
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## run every test: TEST_WORKERS=0 PYTEST_ARGS=...
+	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: lint types imports definitions ## format, lint, types, import rules, definitions, tests
 	@if [ "$(TESTS)" = yes ]; then $(MAKE) --no-print-directory test; fi

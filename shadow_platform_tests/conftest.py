@@ -28,7 +28,10 @@ def pytest_configure() -> None:
     """Counters of the test process live in memory: files would be shared by every registry of the process.
 
     ``prometheus_client`` decides at its first import, by a variable that Feast and BentoML set when they are imported.
+    No terminal decides where tables break; a console reads its size when it is made, which is at its module's import.
     """
+    for size in ("COLUMNS", "LINES"):
+        os.environ.pop(size, None)
     values = prometheus_client.values.ValueClass
     if values.__name__ != IN_MEMORY:
         raise pytest.UsageError(f"prometheus_client keeps values as {values.__name__}; unset PROMETHEUS_MULTIPROC_DIR")

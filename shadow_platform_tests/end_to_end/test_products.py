@@ -4,9 +4,6 @@ Everything is real but the world. What the platform concludes is held against th
 platform never sees.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -22,22 +19,13 @@ pytestmark = pytest.mark.timeout(1800)
 SIMULATED = tuple(name for name in use_case_names() if load_use_case(name).simulation)
 
 
-@pytest.fixture(scope="module")
-def homes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Homes of the products that are asked for, each after its demo; two are played at a time, to use two cores."""
-    asked = [name for name in SIMULATED if any(item.name.endswith(f"[{name}]") for item in request.session.items)]
-    homes = {name: tmp_path_factory.mktemp(name) / "data" for name in asked}
-    with ThreadPoolExecutor(2) as players:
-        demos = players.map(lambda name: shadow(homes[name], "demo", "--use-case", name), asked)
-        for done in demos:
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return homes
-
-
 @pytest.fixture(scope="module", params=SIMULATED)
-def played(request: pytest.FixtureRequest, homes: dict[str, Path]) -> Played:
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """One product after its demo."""
-    return Played(request.param, homes[request.param])
+    home = tmp_path_factory.mktemp(request.param) / "data"
+    done = shadow(home, "demo", "--use-case", request.param)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return Played(request.param, home)
 
 
 def test_every_request_of_the_world_is_answered_and_compared_once(played: Played) -> None:

@@ -203,8 +203,12 @@ class _Explanation:
         ]
 
     def _find_shift(self) -> timedelta | None:
-        is_foreign = self._is_read & ~equals_row(self._rows, self._own, self._served, self._compared)
-        is_foreign &= ~self._is_old & ~self._own_made.is_recoded & ~self._was_corrected
+        """The shift of this view's rows, and which vectors it made.
+
+        A vector that equals its own row as well, because few features are compared, is shifted where most plainly are.
+        """
+        may_be_shifted = self._is_read & ~self._is_old & ~self._own_made.is_recoded & ~self._was_corrected
+        is_foreign = may_be_shifted & ~equals_row(self._rows, self._own, self._served, self._compared)
         shift = common_shift(
             self._rows,
             self._keys[is_foreign],
@@ -215,7 +219,11 @@ class _Explanation:
         self._is_shifted = np.zeros(len(is_foreign), dtype=bool)
         if shift is not None:
             places = self._rows.at(self._keys, self._read_at - shift)
-            self._is_shifted = is_foreign & equals_row(self._rows, places, self._served, self._compared)
+            is_row = equals_row(self._rows, places, self._served, self._compared)
+            self._is_shifted = is_foreign & is_row
+            is_either = may_be_shifted & ~is_foreign & is_row
+            if is_either.sum() < self._is_shifted.sum():
+                self._is_shifted |= is_either
         return shift
 
     def _find_behind(self, view: FeatureView, served: ServedRequests, is_suspect: Mask) -> Mask:
