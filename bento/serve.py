@@ -48,9 +48,8 @@ STOP_TIMEOUT_S = 15.0
 KEEP_ALIVE_S = 75
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 10.0
-FIRST_FREE_PORT = 10_000
-FIRST_OUTGOING_PORT = 32_768
-"""From here on Linux gives ports to connections that go out; one of them may be given a port that was free just now."""
+FIRST_FREE_PORT, FIRST_OUTGOING_PORT = 20_000, 32_768
+"""Below are Ray's workers; above, a connection that goes out may be given a port that was free just now."""
 STEADY_S = 30.0
 """A child that lived this long is restarted at once when it dies."""
 

@@ -76,7 +76,8 @@ def known(tmp_path: Path) -> Path:
 def _make(folder: Path, target: str) -> subprocess.CompletedProcess[str]:
     """Make a target of the repository in another folder, with the tools that are here."""
     makefile = REPOSITORY / "Makefile"
-    command = ["make", "--file", str(makefile), "--old-file", "setup", f"BIN={HOOK.parent}", target]
+    alone = ["--no-print-directory", "--old-file", "setup"]
+    command = ["make", "--file", str(makefile), *alone, f"BIN={HOOK.parent}", target]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
