@@ -18,6 +18,7 @@ from shadow_platform_tests.otlp import Collector, collecting
 from shadow_platform_tests.processes import free_port
 
 PARENT, PLACE, OTHER = SpanContext(1, 2), SpanContext(1, 3), SpanContext(7, 8)
+PATIENCE_S = 30.0
 SPAN = Span("model", PLACE, 1_000, 3_000, PARENT, {"shadow.predictions": 2}, (OTHER,), "server", "internal-error")
 
 
@@ -57,18 +58,15 @@ def test_a_collector_that_takes_nothing_holds_nobody_up(collector: Collector, mo
         collector.mode = mode  # type: ignore[assignment]
     url = f"http://127.0.0.1:{free_port()}" if mode == "away" else collector.url
     spans = OtlpSpans(url, {"service.name": "s"})
-    began, slowest = time.monotonic(), 0.0
+    began = time.monotonic()
     for _ in range(10_000):
-        one = time.monotonic()
         spans.emit(SPAN)
-        slowest = max(slowest, time.monotonic() - one)
     emitted = time.monotonic()
     spans.close()
 
-    # What waits is bounded, far below what was sent, and an answer would not notice.
-    assert slowest < 0.5
-    assert emitted - began < 5.0
-    assert time.monotonic() - emitted < CLOSE_TIMEOUT_S + 1.0
+    # Twenty batches: were one emit in 512 to wait for the collector, this would take minutes.
+    assert emitted - began < PATIENCE_S
+    assert time.monotonic() - emitted < CLOSE_TIMEOUT_S + PATIENCE_S
 
 
 def test_spans_are_sent_when_the_process_ends_by_itself(collector: Collector) -> None:
