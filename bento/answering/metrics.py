@@ -20,6 +20,7 @@ from shadow_platform.contracts import metrics
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+    from prometheus_client import Metric as Family
 
 MAX_NOTED = 200_000
 """Answers noted and not counted yet; a worker that cannot count for this long loses the oldest."""
@@ -108,19 +109,18 @@ def exposition(models: ModelsInService, home: Path) -> bytes:
         home: folder that the service writes its logs in.
     """
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
-    from prometheus_client.core import GaugeMetricFamily
     from prometheus_client.registry import Collector
 
-    from shadow_platform.adapters.exposition import SharedCounts
+    from shadow_platform.adapters.exposition import SharedCounts, family_of
 
-    def gauge(metric: metrics.Metric, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(metric.name, metric.described, labels=metric.labels)
+    def gauge(metric: metrics.Metric, values: Mapping[tuple[str, ...], float]) -> "Family":
+        family = family_of(metric)
         for labels, value in values.items():
             family.add_metric(labels, value)
         return family
 
     class Found(Collector):
-        def collect(self) -> list[GaugeMetricFamily]:
+        def collect(self) -> "list[Family]":
             loaded = [
                 gauge(metrics.MODEL_INFO, dict.fromkeys(sorted(models.versions), 1)),
                 gauge(metrics.MODEL_REFUSED, {(): models.n_refusing}),

@@ -25,6 +25,7 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client import Metric as Family
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shadow_platform.contracts.errors import SettingsError
@@ -60,6 +61,12 @@ def histogram(metric: Metric, kind: type[AnyHistogram], registry: CollectorRegis
     """The histogram that the catalogue describes, as an instance of a class."""
     _require(metric, "histogram")
     return kind(metric.name, metric.described, metric.labels, buckets=metric.buckets, registry=registry or REGISTRY)
+
+
+def family_of(metric: Metric) -> GaugeMetricFamily | CounterMetricFamily:
+    """The gauge or counter that the catalogue describes, for values that are found when they are asked for."""
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    return kind(metric.name, metric.described, labels=metric.labels)
 
 
 class SharedCounts(Collector):

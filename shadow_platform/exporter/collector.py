@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from shadow_platform.adapters.exposition import family_of
 from shadow_platform.contracts import metrics
 from shadow_platform.contracts.metrics import Metric
 from shadow_platform.exporter.readings import Lane, Sample
@@ -40,7 +41,7 @@ class PlatformCollector(Collector):
 
     def describe(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
         """Nothing is read when the collector is registered."""
-        return [_family(metric) for metric in metrics.exposed_by("exporter")]
+        return [family_of(metric) for metric in metrics.exposed_by("exporter")]
 
 
 def exporter_registry(lanes: Sequence[Lane]) -> CollectorRegistry:
@@ -60,11 +61,6 @@ def _about(lane: Lane) -> Iterable[Sample]:
 def _families(samples: Iterable[Sample]) -> list[GaugeMetricFamily | CounterMetricFamily]:
     families: dict[Metric, GaugeMetricFamily | CounterMetricFamily] = {}
     for sample in samples:
-        family = families.setdefault(sample.metric, _family(sample.metric))
+        family = families.setdefault(sample.metric, family_of(sample.metric))
         family.add_metric(sample.labels, sample.value)
     return list(families.values())
-
-
-def _family(metric: Metric) -> GaugeMetricFamily | CounterMetricFamily:
-    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    return kind(metric.name, metric.described, labels=metric.labels)

@@ -272,7 +272,7 @@ def test_a_collector_that_hangs_is_not_noticed_by_callers(observed: Observed) ->
     finally:
         observed.collector.over.set()
         observed.collector.mode = "take"
-    assert sorted(took)[len(took) // 2] < 1.0, "a call that hangs takes ten seconds"
+    assert sorted(took)[len(took) // 2] < 0.1
 
 
 @contextmanager
