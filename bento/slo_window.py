@@ -1,8 +1,8 @@
 """Recent requests of one deployment's champion and canary, from the logs of all workers, as the guard judges them.
 
-Belongs here: following the logs, and which request counts for which model. Does not belong here: the verdict
-(``domain.slo``), what follows from it (``bento.guard``). Upstream: prediction log, log of failures. Downstream: the
-guard, ``shadow canary status``.
+Belongs here: following the logs, and which time counts. Does not belong here: which call a line stands for and the
+verdict (``domain.slo``), what follows from it (``bento.guard``). Upstream: prediction log, log of failures. Downstream:
+the guard, ``shadow canary status``.
 
 Age is counted from a line's arrival here, by a clock that never jumps. Only lines that are older than this reader, from
 which a window is made again after a restart, are placed by their own time.
@@ -19,7 +19,7 @@ from shadow_platform.adapters.log import FileLogSource, decode_failure, decode_p
 from shadow_platform.contracts.deployment import Canary, DeploymentManifest
 from shadow_platform.contracts.errors import LogError
 from shadow_platform.contracts.layout import Layout
-from shadow_platform.domain.slo import Objectives, SloVerdict, judge
+from shadow_platform.domain.slo import CallCounter, Objectives, SloVerdict, judge
 
 MAX_REQUESTS = 20_000
 """Kept of each model; at more requests than this in a window, the latest are judged."""
@@ -94,7 +94,9 @@ class SloWindow:
         clock: Clock = time.monotonic,
     ) -> None:
         self._champion_version = manifest.champion.version
-        self._canary_version = canary.model.version if canary else None
+        self._calls = CallCounter(
+            champion_version=manifest.champion.version, canary_version=canary.model.version if canary else None
+        )
         self._in_force_at = manifest.written_at
         self._clock = clock
         self._champion, self._canary = Window(span_s), Window(span_s)
@@ -102,7 +104,6 @@ class SloWindow:
         self._predictions = LogTail(layout.log("predictions", manifest.use_case), oldest)
         self._failures = LogTail(layout.log("failures", manifest.use_case), oldest)
         self.n_unreadable = 0
-        self._last_call: tuple[str, str, float] | None = None
         self._is_rebuilding = True
         self.follow()
         self._is_rebuilding = False
@@ -123,22 +124,12 @@ class SloWindow:
         return canary, champion
 
     def _predicted(self, payload: bytes) -> None:
-        """The rows of a batch carry the latency of their call, to the last digit: one slow call is one slow request."""
         record = decode_prediction(payload)
         at_s = self._arrived_at(record.logged_at)
-        call = (record.variant, record.logged_at, record.latency_ms)
-        if at_s is None or (call == self._last_call and not record.is_fallback):
-            return
-        self._last_call = call
-        if record.variant == "canary":
-            if record.model_version == self._canary_version:
-                self._canary.add(at_s, float(record.latency_ms))
-        elif record.is_fallback:
-            # Its latency is the failed canary's and the champion's together, and says nothing about either.
-            if self._canary_version is not None:
-                self._canary.add(at_s, None)
-        elif record.model_version == self._champion_version:
-            self._champion.add(at_s, float(record.latency_ms))
+        call = self._calls.call(record)
+        if at_s is not None and call is not None:
+            window = self._canary if call.variant == "canary" else self._champion
+            window.add(at_s, call.latency_ms)
 
     def _failed(self, payload: bytes) -> None:
         """A canary's failure is a prediction in which the champion stood in; here only those of the champion count."""

@@ -4,15 +4,18 @@ Upstream: ``deployments``, adapters, and ``domain.slo``, which the guard shares.
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
 from shadow_platform.contracts.errors import LogError
+from shadow_platform.contracts.records import PredictionRecord
 from shadow_platform.contracts.rollouts import Rollout
 from shadow_platform.contracts.use_case import UseCase
-from shadow_platform.domain.slo import Objectives, SloVerdict, judge
+from shadow_platform.domain.slo import CallCounter, Objectives, SloVerdict, judge
 from shadow_platform.resources.deployments import Deployments
 
 if TYPE_CHECKING:
@@ -92,12 +95,24 @@ class Rollouts(Deployments):
 
     def canary_verdict(self, use_case: UseCase, version: str, since: datetime) -> tuple[int, SloVerdict]:
         """Requests that a canary answered since a time, and the verdict of the service's objectives on them."""
+        settings = self.settings
+        counter = CallCounter(champion_version=None, canary_version=version)
+        n, calls = 0, list[tuple[str, float | None]]()
+        for record in self._canary_predictions(use_case, since):
+            n += record.variant == "canary" and record.model_version == version
+            call = counter.call(record)
+            if call is not None:
+                calls.append((record.logged_at, call.latency_ms))
+        # The segments of several workers are read one after another.
+        latencies = [latency_ms for _, latency_ms in sorted(calls, key=itemgetter(0))]
+        objectives = Objectives(settings.slo_p95_ms, settings.slo_error_rate, settings.slo_min_requests)
+        return n, judge(latencies, objectives)
+
+    def _canary_predictions(self, use_case: UseCase, since: datetime) -> Iterator[PredictionRecord]:
+        """What canaries answered, or failed to, since a time; a line that is no prediction is left out."""
         from shadow_platform.adapters.log import FileLogSource, decode_prediction
 
-        settings = self.settings
-        source = FileLogSource(self.layout.log("predictions", use_case.name), since)
-        n, latencies, last_call = 0, list[float | None](), None
-        for line in source.read({}):
+        for line in FileLogSource(self.layout.log("predictions", use_case.name), since).read({}):
             if b'"canary"' not in line.payload and b'"is_fallback":true' not in line.payload:
                 continue
             try:
@@ -105,19 +120,8 @@ class Rollouts(Deployments):
                 is_new = datetime.fromisoformat(record.logged_at) > since
             except (LogError, ValueError):
                 continue
-            if not is_new:
-                continue
-            if record.is_fallback:
-                latencies.append(None)
-            elif record.variant == "canary" and record.model_version == version:
-                n += 1
-                # The rows of a batch carry the latency of their call: one slow call is one slow request.
-                call = (record.logged_at, record.latency_ms)
-                if call != last_call:
-                    latencies.append(float(record.latency_ms))
-                last_call = call
-        objectives = Objectives(settings.slo_p95_ms, settings.slo_error_rate, settings.slo_min_requests)
-        return n, judge(latencies, objectives)
+            if is_new:
+                yield record
 
     def refusal_of_workers(self, use_case: UseCase, generation: int, timeout_s: float = CONVERGENCE_S) -> str | None:
         """Why a live worker of this machine does not answer from a generation; ``None``: all do, or none is there."""

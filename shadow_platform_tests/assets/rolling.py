@@ -16,9 +16,10 @@ from shadow_platform.adapters.deployment.worker_states import write_worker_state
 from shadow_platform.adapters.log import FileLogSink
 from shadow_platform.assets.promotion import build_promotion_assets
 from shadow_platform.assets.promotion.promoting import follow
-from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest, WorkerState
+from shadow_platform.contracts.deployment import DeploymentManifest, WorkerState
 from shadow_platform.contracts.errors import BundleError, RegistryError
 from shadow_platform.contracts.layout import Layout
+from shadow_platform.contracts.records import PredictionRecord
 from shadow_platform.contracts.rollouts import Rollout
 from shadow_platform.contracts.tables import GATE_DECISIONS
 from shadow_platform.contracts.use_case import CanaryStep, RolloutPolicy, UseCase
@@ -134,17 +135,23 @@ class Rolling:
 
     def answer_as_canary(self, n: int, latency_ms: float = 5.0, is_failed: bool = False) -> None:
         """Requests that reached the canary now; failed ones are answered by the champion."""
+        self.log_of_a_worker([self.canary_answer(i, latency_ms, is_failed) for i in range(n)])
+
+    def log_of_a_worker(self, records: list[PredictionRecord]) -> None:
+        """What one worker answered, in a segment of its own."""
+        sink = FileLogSink(self.layout.log("predictions", self.use_case.name), clock=self.now.timestamp)
+        sink.append_many([asdict(record) for record in records])
+        sink.close()
+
+    def canary_answer(
+        self, i: int, latency_ms: float, is_failed: bool = False, ago: timedelta = timedelta(0)
+    ) -> PredictionRecord:
+        """The i-th request that reached the canary."""
         canary = self.manifest.canary
         assert canary is not None
         model = self.manifest.champion if is_failed else canary.model
-        records = [asdict(self._record(model, i, latency_ms + i / 1e6, is_failed)) for i in range(n)]
-        sink = FileLogSink(self.layout.log("predictions", self.use_case.name), clock=self.now.timestamp)
-        sink.append_many(records)
-        sink.close()
-
-    def _record(self, model: DeployedModel, i: int, latency_ms: float, is_failed: bool) -> Any:
         record = served._prediction(model, i, self.now, {"cart_value": 1.0, "channel": "mail"}, 0.5)
-        told = replace(record, logged_at=self.now.isoformat(), latency_ms=latency_ms)
+        told = replace(record, logged_at=(self.now - ago).isoformat(), latency_ms=latency_ms + i / 1e6)
         return replace(told, is_fallback=True) if is_failed else replace(told, variant="canary")
 
     def worker(self, generation: int, refusal: str | None = None) -> None:

@@ -106,6 +106,28 @@ def test_a_canary_that_breaches_the_objectives_is_taken_back_and_not_tried_again
     assert rolling.rollout.state is RolloutState.HALTED
 
 
+def test_a_stall_of_all_workers_takes_no_canary_back(play: Play) -> None:
+    """Each worker has a segment of its own, and they are read one after another."""
+    rolling = play(canary_steps=CANARIES)
+    rolling.decide()
+    rolling.promote()
+    rolling.now += HOUR
+    phases = ((15, 5.0), (10, 900.0), (5, 5.0), (1, 5.0))
+    for _ in range(4):
+        rolling.log_of_a_worker(
+            [
+                rolling.canary_answer(i, latency_ms, ago=timedelta(minutes=minutes))
+                for minutes, latency_ms in phases
+                for i in range(50)
+            ]
+        )
+
+    rolling.promote()
+
+    assert rolling.manifest.canary is not None
+    assert rolling.manifest.canary.halted_reason is None
+
+
 def test_a_rejected_canary_answers_nobody_and_leaves_the_shadow_with_the_evidence(play: Play) -> None:
     rolling = play(canary_steps=CANARIES)
     rolling.decide()

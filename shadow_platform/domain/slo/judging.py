@@ -1,8 +1,8 @@
-"""Service level objectives: whether recent traffic of one model breaches them, beyond what chance explains.
+"""The verdict on one window of calls: whether they breach the objectives beyond what chance explains.
 
-Belongs here: the verdict on one window. Does not belong here: which requests are in the window (bento.guard), what
-follows from a breach (adapters.deployment). Pure. Upstream: prediction log, log of failures. Downstream: the guard,
-``shadow canary status``.
+Belongs here: the verdict and its words. Does not belong here: which calls are in the window (``bento.slo_window``),
+what follows from a breach (``adapters.deployment``). Pure. Upstream: latencies and failures. Downstream: the guard,
+``shadow canary status``, rollouts.
 
 The guard looks again every second, so a plain "p95 above the limit" would fire on noise sooner or later. A breach must
 be certain: the exact lower bound (Clopper and Pearson 1934) of the share of slow, or failed, requests lies above the
