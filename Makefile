@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 TEST_WORKERS ?= 2
 export VIRTUAL_ENV := $(abspath $(VENV))
 # What the platform's image has besides the requirements, and what Feast's SQLAlchemy extra brings for type checkers.
-IMAGE_EXTRAS := kafka k8s otel postgres ray redis s3
+IMAGE_EXTRAS := flights k8s kafka lightgbm otel postgres ray redis s3
 NOT_IN_IMAGES := ast-serialize librt mypy types-greenlet
 # `make check TESTS=no` leaves the tests out, for a caller that has run them.
 TESTS ?= yes
@@ -112,8 +112,8 @@ secrets: setup ## note what the search for secrets finds, once a person has seen
 		--exclude-files '(\.lock|\.secrets\.baseline)$$' >.secrets.baseline.new
 	@mv .secrets.baseline.new .secrets.baseline; git diff --stat -- .secrets.baseline
 
-manifests: setup ## write the manifests that are generated: Prometheus rules for the cluster's operator
-	@$(BIN)/python -m shadow_platform_tests.deploy.manifests
+manifests: setup ## write the operator's Prometheus rules: RUNBOOK_URL=where docs/operations.md is published
+	@RUNBOOK_URL='$(RUNBOOK_URL)' $(BIN)/python -m shadow_platform_tests.deploy.manifests
 
 kubectl: setup ## put kubectl into .venv/bin unless there is one on PATH
 	@command -v kubectl >/dev/null || [ -x $(BIN)/kubectl ] || deploy/k8s/install-kubectl $(BIN)/python

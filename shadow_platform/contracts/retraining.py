@@ -18,6 +18,8 @@ HOLDS_TAG = "shadow/holds"
 NOTHING_TO_DO_TAG = "shadow/nothing_to_do"
 # Of runs: host whose process executes it. Only there can one see whether that process lives.
 HOST_TAG = "shadow/host"
+# Of runs that a command executes in its own process: changes as long as that process lives.
+BEAT_TAG = "shadow/beat"
 
 
 def tightened(before: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:

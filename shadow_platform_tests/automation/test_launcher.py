@@ -1,4 +1,4 @@
-"""The launcher knows whether the process of a run lives, and judges no run of another host."""
+"""The launcher knows whether the process of a run lives, and judges a run of another host by its beat alone."""
 
 import os
 import socket
@@ -14,7 +14,8 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
 from shadow_platform.automation.launcher import WatchingRunLauncher
-from shadow_platform.contracts.retraining import HOST_TAG
+from shadow_platform.automation.pulse import LOOKS
+from shadow_platform.contracts.retraining import BEAT_TAG, HOST_TAG
 
 Status = Callable[[int | None, str], WorkerStatus]
 
@@ -63,6 +64,15 @@ def test_a_number_that_a_younger_process_took_over_does_not_stand_for_the_run(
 
 def test_a_run_of_another_host_is_left_alone(status: Status) -> None:
     assert status(2**22 + 1, "elsewhere") is WorkerStatus.RUNNING
+
+
+def test_a_command_of_another_host_that_gives_no_sign_of_life_any_more_has_failed(instance: dg.DagsterInstance) -> None:
+    launcher = WatchingRunLauncher()
+    launcher.register_instance(instance)
+    run = create_run_for_test(instance, tags={HOST_TAG: "elsewhere", BEAT_TAG: "0"}, status=dg.DagsterRunStatus.STARTED)
+    found = [launcher.check_run_worker_health(run).status for _ in range(LOOKS + 1)]
+
+    assert (found[0], found[-1]) == (WorkerStatus.RUNNING, WorkerStatus.FAILED)
 
 
 def test_a_run_that_has_not_said_its_process_is_left_alone(status: Status) -> None:

@@ -26,3 +26,19 @@ def unknown_words(words: Sequence[str]) -> list[str]:
     options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     given = [word.partition("=")[0] for word in rest if word.startswith("-")]
     return [name for name in given if name not in options | {"--help"}]
+
+
+def surplus_words(words: Sequence[str]) -> list[str]:
+    """What is left of ``shadow WORDS`` once its command took its options and arguments; all options must exist.
+
+    >>> surplus_words(["metrics", "--port", "9464"]), surplus_words(["stream", "consume"]), surplus_words(["log"])
+    ([], ['consume'], [])
+    """
+    command: Any = typer.main.get_command(typer_app)
+    context, rest = None, list(words)
+    while rest and hasattr(command, "commands"):
+        context = command.make_context(rest[0], [], parent=context, resilient_parsing=True)
+        command = command.commands[rest.pop(0)]
+    context = command.make_context("shadow", [], parent=context, resilient_parsing=True)
+    _, left, _ = command.make_parser(context).parse_args(rest)
+    return list(left)

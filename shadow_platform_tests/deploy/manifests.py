@@ -5,6 +5,7 @@ Prometheus operator's rules. Does not belong here: what must be true of objects 
 ``deploy/k8s``, ``deploy/prometheus/rules``. Downstream: tests; ``make manifests``, which runs this module.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,12 @@ from shadow_platform_tests.sources import REPOSITORY
 
 K8S = REPOSITORY / "deploy" / "k8s"
 OVERLAYS = ("staging", "production")
+FOLDERS = {**{name: f"overlays/{name}" for name in OVERLAYS}, "fraud": "examples/fraud"}
+"""Every overlay there is by the end of its namespace: those that are deployed, and the example of another use case."""
 RULES = K8S / "components" / "prometheus-operator" / "rules.yaml"
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
+RUNBOOK = "docs/operations.md"
+"""Page that alerts lead to, in this repository: where the page is published, who runs the platform knows."""
 RULES_HEADER = "# Written by `make manifests` from deploy/prometheus/rules: change them there.\n"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
@@ -128,7 +133,7 @@ def kubectl() -> str:
 
 @cache
 def rendered(folder: str) -> tuple[Object, ...]:
-    """Objects of ``base``, ``overlays/<name>`` or a folder elsewhere, as kubectl's kustomize renders them."""
+    """Objects of ``base``, an overlay's folder or one elsewhere, as kubectl's kustomize renders them."""
     done = subprocess.run([kubectl(), "kustomize", str(K8S / folder)], capture_output=True, text=True, check=False)
     if done.returncode or done.stderr.strip():
         raise AssertionError(f"kustomize {folder}: {done.stderr}")
@@ -146,7 +151,7 @@ def overlay_with(component: str, folder: Path) -> tuple[Object, ...]:
 
 def overlay(name: str) -> tuple[Object, ...]:
     """Objects of an overlay."""
-    return rendered(f"overlays/{name}")
+    return rendered(FOLDERS[name])
 
 
 def of_kind(objects: tuple[Object, ...], *kinds: str) -> list[Object]:
@@ -157,6 +162,13 @@ def of_kind(objects: tuple[Object, ...], *kinds: str) -> list[Object]:
 def named(objects: tuple[Object, ...], kind: str, name: str) -> Object:
     """The object of this kind and name."""
     return next(found for found in of_kind(objects, kind) if found["metadata"]["name"] == name)
+
+
+def settings(objects: tuple[Object, ...]) -> dict[str, str]:
+    """What the platform's processes are told in common."""
+    (found,) = [o for o in of_kind(objects, "ConfigMap") if o["metadata"]["name"].startswith("shadow-settings")]
+    data: dict[str, str] = found["data"]
+    return data
 
 
 def pods(objects: tuple[Object, ...]) -> list[Pod]:
@@ -183,17 +195,20 @@ def rule_groups() -> Iterator[Object]:
         yield from yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
 
 
-def prometheus_rule() -> str:
-    """Text of the Prometheus operator's object with the platform's rules."""
+def prometheus_rule(page: str = RUNBOOK) -> str:
+    """Text of the Prometheus operator's object with the platform's rules; alerts lead to sections of ``page``."""
+    groups = list(rule_groups())
+    for told in (rule["annotations"] for group in groups for rule in group["rules"] if "annotations" in rule):
+        told["runbook_url"] = told["runbook_url"].replace(RUNBOOK, page)
     document = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {"name": "shadow-platform"},
-        "spec": {"groups": list(rule_groups())},
+        "spec": {"groups": groups},
     }
     text: str = yaml.safe_dump(document, sort_keys=False, width=110, allow_unicode=True)
     return RULES_HEADER + text
 
 
 if __name__ == "__main__":
-    RULES.write_text(prometheus_rule(), encoding="utf-8")
+    RULES.write_text(prometheus_rule(os.environ.get("RUNBOOK_URL") or RUNBOOK), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The Compose file: valid, hardened, and naming only what exists: settings, commands, files, services, ports."""
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -13,10 +14,23 @@ import yaml
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
+import shadow_platform.use_cases
+from shadow_platform.cli.log import _keep_h
 from shadow_platform.contracts import metrics
 from shadow_platform.settings import Settings
-from shadow_platform_tests.deploy.commands import unknown_words
-from shadow_platform_tests.deploy.composed import FILE, FOLDER, composed, example, filled, is_ours, required, services
+from shadow_platform.use_cases import load_use_case
+from shadow_platform_tests.deploy.commands import surplus_words, unknown_words
+from shadow_platform_tests.deploy.composed import (
+    EXAMPLE,
+    FILE,
+    FOLDER,
+    composed,
+    example,
+    filled,
+    is_ours,
+    required,
+    services,
+)
 from shadow_platform_tests.deploy.composed import variables as variables_of_the_file
 from shadow_platform_tests.deploy.images import command_of, environment_of
 
@@ -122,7 +136,7 @@ def test_the_environment_of_a_container_is_settings_that_hold(name: str, monkeyp
 def test_the_command_of_a_container_exists_with_its_options(name: str) -> None:
     command = SERVICES[name].get("command") or command_of("serving" if name == "predictor" else "platform")
     if command[:1] == ["shadow"]:
-        assert unknown_words(command[1:]) == []
+        assert unknown_words(command[1:]) + surplus_words(command[1:]) == []
         return
     words = {"dagster": 3, "dagster-webserver": 1, "dagster-daemon": 2, "mlflow": 2}.get(command[0])
     if words is None:
@@ -163,6 +177,30 @@ def test_the_log_crosses_from_the_predictors_home_to_the_platforms() -> None:
     assert {name for name, home in homes.items() if home == "home"} == OURS.keys() - {"predictor", "relay", "mlflow"}
     assert OURS["lander"]["environment"]["KAFKA_BOOTSTRAP_SERVERS"] == "redpanda:9092"
     assert any("--advertise-kafka-addr=internal://redpanda:9092" in word for word in SERVICES["redpanda"]["command"])
+
+
+def test_the_relay_knows_that_its_home_only_answers_and_deletes_what_it_relayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept_h = {}
+    for name in ("relay", "lander"):
+        with monkeypatch.context() as patched:
+            patched.delenv("SHADOW_SHARED", raising=False)
+            patched.setenv("SHADOW_HOME", environment_of("platform")["SHADOW_HOME"])
+            for key, value in OURS[name]["environment"].items():
+                patched.setenv(key, str(value))
+            kept_h[name] = _keep_h(Settings(_env_file=None))
+    assert (kept_h["relay"] or 0) > 0
+    assert kept_h["lander"] is None
+    assert mounts(OURS["relay"]) == mounts(OURS["predictor"])
+
+
+def test_the_profile_that_streams_is_for_use_cases_with_a_topic_which_the_example_names() -> None:
+    shipped = [module.name for module in pkgutil.iter_modules(shadow_platform.use_cases.__path__)]
+    streamed = {name for name in shipped if any(kind.topic for kind in load_use_case(name).events)}
+    (line,) = [line for line in EXAMPLE.read_text().splitlines() if line.startswith("#") and "streaming" in line]
+    assert {name for name in shipped if name in line} == streamed
+    assert "streaming" not in example()["COMPOSE_PROFILES"] or example()["SHADOW_USE_CASE"] in streamed
 
 
 def test_the_daemon_sees_the_processes_of_runs_and_keeps_its_name() -> None:

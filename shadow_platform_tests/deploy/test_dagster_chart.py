@@ -1,25 +1,32 @@
 """Values for Dagster's official chart: what Dagster itself accepts, and what fits the manifests around it.
 
-Belongs here: values files. Does not belong here: the chart's templates, which nothing here renders: the mapping from
-the chart's names to Dagster's configuration is written down below as the chart makes it. Downstream: ``deploy/helm``.
+Belongs here: values files. Does not belong here: the chart's templates, which nothing here renders: ``dagster_chart``
+writes what they make of the values. Downstream: ``deploy/helm``.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
+import sqlalchemy
 import yaml
 from dagster._config import process_config, resolve_to_config_type
-from dagster_k8s import K8sRunLauncher
+from dagster._core.errors import DagsterInvalidConfigError
 from dagster_k8s.container_context import K8sContainerContext
+from dagster_postgres.run_storage import PostgresRunStorage
+from dagster_postgres.utils import pg_url_from_config
 
+from shadow_platform.automation.cluster_launcher import ClusterRunLauncher
 from shadow_platform.settings import Settings
+from shadow_platform.telemetry.run_logs import RunLogHandler
+from shadow_platform_tests.deploy.dagster_chart import STORAGES, instance_file, snake
 from shadow_platform_tests.deploy.manifests import OVERLAYS, Object, named, of_kind, overlay, pods, selects
 from shadow_platform_tests.sources import REPOSITORY
 
 HELM = REPOSITORY / "deploy" / "helm"
 LABEL = "shadow-platform/part"
-TEMPLATES = {"containerConfig", "podTemplateSpecMetadata", "podSpecConfig", "jobSpecConfig", "jobMetadata"}
 
 each_environment = pytest.mark.parametrize("name", OVERLAYS)
 
@@ -41,23 +48,23 @@ def _of(name: str) -> Object:
     return _values("dagster-values", f"dagster-values-{name}")
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+def _launcher(values: Object) -> Object:
+    found: Object = values["runLauncher"]["config"]["customRunLauncher"]
+    return found
 
 
-def _launcher_config(values: Object) -> Object:
-    """Configuration of the launcher as the chart writes it into ``dagster.yaml``."""
-    given = values["runLauncher"]["config"]["k8sRunLauncher"]
-    config = {_snake(key): value for key, value in given.items()}
-    config["env_config_maps"] = [entry["name"] for entry in given["envConfigMaps"]]
-    config["env_secrets"] = [entry["name"] for entry in given["envSecrets"]]
-    config["run_k8s_config"] = {_snake(key): value for key, value in given["runK8sConfig"].items()}
-    return {
-        **config,
-        "service_account_name": values["global"]["serviceAccountName"],
-        "instance_config_map": "dagster-instance",
-        "postgres_password_secret": values["global"]["postgresqlSecretName"],
-    }
+def _on_one_machine() -> Object:
+    found: Object = yaml.safe_load((REPOSITORY / "shadow_platform" / "dagster.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def _in(folder: Path, written: Object) -> Object:
+    """An instance's file without servers, that writes into a folder."""
+    local = {key: value for key, value in written.items() if key not in STORAGES}
+    for part in ("compute_logs", "local_artifact_storage"):
+        local[part] = {**local[part], "config": {"base_dir": str(folder)}}
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(local), encoding="utf-8")
+    return local
 
 
 def _parts(values: Object) -> list[Object]:
@@ -66,31 +73,81 @@ def _parts(values: Object) -> list[Object]:
 
 
 @each_environment
-def test_dagster_accepts_how_runs_are_launched(name: str) -> None:
-    config = _launcher_config(_of(name))
-    schema = resolve_to_config_type(K8sRunLauncher.config_type())
+def test_dagster_starts_with_the_file_that_the_chart_writes(name: str, tmp_path: Path) -> None:
+    written, here = instance_file(_of(name)), _on_one_machine()
+    _in(tmp_path, written)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        runs = instance.get_concurrency_config().run_queue_config
+        assert any(isinstance(handler, RunLogHandler) for handler in instance.get_handlers())
+        assert instance.run_retries_retry_on_asset_or_op_failure is False
+    assert runs is not None
+    assert runs.max_concurrent_runs == here["concurrency"]["runs"]["max_concurrent_runs"]
 
-    assert process_config(schema, config).success
-    assert _of(name)["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"].keys() <= TEMPLATES
-    assert process_config(schema, {**config, "envSecrets": []}).errors
+    twice = {**written["run_coordinator"], "config": {"max_concurrent_runs": 4}}
+    _in(tmp_path, {**written, "run_coordinator": twice})
+    with pytest.raises(DagsterInvalidConfigError, match="incompatible"):
+        dg.DagsterInstance.from_config(str(tmp_path))
+
+
+@each_environment
+def test_storage_is_opened_by_the_driver_that_dagster_is_written_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_PG_PASSWORD", "secret")
+    written = instance_file(_of(name))
+    for part in STORAGES:
+        read = process_config(resolve_to_config_type(PostgresRunStorage.config_type()), written[part]["config"])
+        assert read.success, read.errors
+        assert read.value is not None
+        url = sqlalchemy.make_url(pg_url_from_config(read.value))
+        assert (url.get_dialect().driver, url.query["sslmode"]) == ("psycopg2", "require")
+        assert sqlalchemy.make_url(f"postgresql://{url.host}").get_dialect().driver != "psycopg2"
+
+
+@each_environment
+def test_dagster_accepts_how_runs_are_launched(name: str) -> None:
+    launcher = _launcher(_of(name))
+    schema = resolve_to_config_type(ClusterRunLauncher.config_type())
+
+    assert (launcher["module"], launcher["class"]) == (ClusterRunLauncher.__module__, ClusterRunLauncher.__name__)
+    assert process_config(schema, launcher["config"]).success
+    assert process_config(schema, {**launcher["config"], "envSecrets": []}).errors
+
+
+@each_environment
+def test_the_launcher_says_of_the_release_what_the_chart_would_say(name: str) -> None:
+    values = _of(name)
+    config, known = _launcher(values)["config"], values["global"]
+    applications = yaml.safe_load_all((REPOSITORY / "deploy" / "argocd" / "dagster.yaml").read_text(encoding="utf-8"))
+    release = (REPOSITORY / ".github" / "scripts" / "release-dagster").read_text(encoding="utf-8")
+    (release_name,) = {source["helm"]["releaseName"] for a in applications for source in a["spec"]["sources"][:1]}
+
+    assert f"--install {release_name} dagster" in release
+    assert config["instance_config_map"] == f"{release_name}-instance"
+    assert config["job_namespace"] == f"ml-{name}"
+    assert config["dagster_home"] == known["dagsterHome"]
+    assert config["service_account_name"] == known["serviceAccountName"]
+    assert config["postgres_password_secret"] == known["postgresqlSecretName"]
 
 
 @each_environment
 def test_runs_get_what_the_code_server_has(name: str) -> None:
     values = _of(name)
-    launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
+    config = _launcher(values)["config"]
     for part in _parts(values):
-        for key in ("envConfigMaps", "envSecrets", "volumes", "volumeMounts", "labels", "securityContext"):
-            assert part[key] == launcher[key], key
-        assert [f"{key}={value}" for key, value in part["env"].items()] == launcher["envVars"]
-        assert part["podSecurityContext"] == launcher["runK8sConfig"]["podSpecConfig"]["securityContext"]
+        for key in ("volumes", "volumeMounts", "labels", "securityContext"):
+            assert part[key] == config[snake(key)], key
+        for key in ("envConfigMaps", "envSecrets"):
+            assert [entry["name"] for entry in part[key]] == config[snake(key)], key
+        assert [f"{key}={value}" for key, value in part["env"].items()] == config["env_vars"]
+        assert part["podSecurityContext"] == config["run_k8s_config"]["pod_spec_config"]["securityContext"]
 
 
 @each_environment
 def test_a_run_may_take_what_the_launcher_grants_it(name: str) -> None:
     """The chart hands on the code server's configuration, resources too, where that is switched on; it would win."""
     values = _of(name)
-    launcher = K8sContainerContext.create_from_config({"k8s": _context(_launcher_config(values))})
+    launcher = K8sContainerContext.create_from_config({"k8s": _context(_launcher(values)["config"])})
     code = _parts(values)[2]
     if code["includeConfigInLaunchedRuns"]["enabled"]:
         launcher = launcher.merge(K8sContainerContext.create_from_config({"k8s": {"resources": code["resources"]}}))
@@ -105,21 +162,24 @@ def _context(config: Object) -> Object:
 
 @each_environment
 def test_the_instance_behaves_as_on_one_machine(name: str) -> None:
-    values, local = _of(name), yaml.safe_load((REPOSITORY / "shadow_platform" / "dagster.yaml").read_text())
-    daemon = values["dagsterDaemon"]
-    monitoring = {_snake(key): value for key, value in daemon["runMonitoring"].items()}
-    coordinator = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
-    pools = {_snake(key): value for key, value in values["concurrency"]["pools"].items()}
+    written, local = instance_file(_of(name)), _on_one_machine()
 
-    assert monitoring.pop("start_timeout_seconds") > local["run_monitoring"].pop("start_timeout_seconds")
-    assert monitoring == local["run_monitoring"]
-    assert daemon["runCoordinator"]["type"] == local["run_coordinator"]["class"]
-    assert coordinator["maxConcurrentRuns"] == local["concurrency"]["runs"]["max_concurrent_runs"]
-    assert coordinator["dequeueIntervalSeconds"] == local["run_coordinator"]["config"]["dequeue_interval_seconds"]
-    assert pools == local["concurrency"]["pools"]
-    assert daemon["runRetries"]["maxRetries"] == local["run_retries"]["max_retries"]
-    assert values["retention"]["sensor"]["purgeAfterDays"] == local["retention"]["sensor"]["purge_after_days"]
-    assert (values["telemetry"], values["additionalInstanceConfig"]["nux"]) == (local["telemetry"], local["nux"])
+    assert written["run_monitoring"].pop("start_timeout_seconds") > local["run_monitoring"].pop("start_timeout_seconds")
+    assert written["run_coordinator"]["config"].items() >= local["run_coordinator"]["config"].items()
+    assert written["run_coordinator"]["class"] == local["run_coordinator"]["class"]
+    assert written["retention"]["sensor"]["purge_after_days"].items() >= (
+        local["retention"]["sensor"]["purge_after_days"].items()
+    )
+    for part in ("run_monitoring", "concurrency", "run_retries", "python_logs", "telemetry", "nux"):
+        assert written[part] == local[part], part
+
+
+@each_environment
+def test_the_web_server_is_asked_where_it_listens(name: str) -> None:
+    """The chart's own probe asks on port 80, also where the server listens elsewhere."""
+    web = _of(name)["dagsterWebserver"]
+
+    assert web["readinessProbe"] == {"httpGet": {"path": "/server_info", "port": web["service"]["port"]}}
 
 
 @each_environment
@@ -134,6 +194,7 @@ def test_what_the_chart_refers_to_is_in_the_manifests(name: str) -> None:
 
     assert account["metadata"]["name"] == values["global"]["serviceAccountName"]
     assert (values["rbacEnabled"], values["serviceAccount"]["create"]) == (False, False)
+    assert values["dagster-user-deployments"]["rbacEnabled"] is False
     assert {values["dagsterWebserver"]["service"]["port"], code["port"]} == let_in
     for part in _parts(values):
         named(objects, "ConfigMap", part["envConfigMaps"][0]["name"])
@@ -179,6 +240,7 @@ def test_celery_has_the_launcher_and_the_queue_that_steps_go_to() -> None:
 
     assert values["runLauncher"]["type"] == "CeleryK8sRunLauncher"
     assert [queue["name"] for queue in config["workerQueues"]] == ["dagster"]
+    assert [queue["labels"] for queue in config["workerQueues"]] == [code["labels"]]
     assert (values["redis"]["enabled"], values["rabbitmq"]["enabled"]) == (True, False)
     for key in ("envConfigMaps", "envSecrets", "volumes", "volumeMounts", "labels", "securityContext"):
         assert config[key] == code[key], key

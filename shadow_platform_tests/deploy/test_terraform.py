@@ -138,15 +138,47 @@ def test_redis_of_google_is_addressed_as_it_answers() -> None:
 @each_cloud
 def test_the_shared_file_system_is_mounted_by_nfs(cloud: str) -> None:
     """File locks and ``rename`` of NFS are what manifests and logs rest on; Azure's built-in classes speak SMB."""
-    path = REPOSITORY / "deploy" / "k8s" / "examples" / "storage-classes.yaml"
-    classes = {found["provisioner"]: found for found in yaml.safe_load_all(path.read_text(encoding="utf-8"))}
-    for found in classes.values():
-        kubernetes_validate.validate(found, "1.30", strict=True)
+    classes = {name: found for name, found in _storage_classes().items() if not _is_default(found)}
 
     assert classes.keys() == {"efs.csi.aws.com", "filestore.csi.storage.gke.io", "file.csi.azure.com"}
     assert classes["file.csi.azure.com"]["parameters"]["protocol"] == "nfs"
     assert all(found["reclaimPolicy"] == "Retain" for found in classes.values())
     assert "azurefile-premium" not in _text(cloud)
+
+
+def test_claims_that_name_no_class_find_a_default_one_where_the_cluster_brings_none() -> None:
+    """A predictor's disk goes with its pod, so the class must not keep it; a disk is made where the pod is put."""
+    (found,) = filter(_is_default, _storage_classes().values())
+
+    assert found["provisioner"] == "ebs.csi.aws.com"
+    assert (found["reclaimPolicy"], found["volumeBindingMode"]) == ("Delete", "WaitForFirstConsumer")
+
+
+def test_every_driver_of_volumes_on_aws_has_a_role_and_the_agent_that_hands_it_out() -> None:
+    (cluster,) = (body for name, body in _blocks("aws", "module") if name == "cluster")
+    roles = {name for name, body in _blocks("aws", "module") if "eks-pod-identity/aws" in body["source"]}
+    addons, provisioners = cluster["addons"], _storage_classes().keys()
+    drivers = {f"aws-{name.split('.')[0]}-csi-driver" for name in provisioners if name.endswith(".aws.com")}
+
+    assert {name for name in addons if name.endswith("-csi-driver")} == drivers
+    assert "eks-pod-identity-agent" in addons
+    associations = {name: str(addons[name]["pod_identity_association"]) for name in drivers}
+    assert {re.findall(r"module\.(\w+)\.iam_role_arn", text)[0] for text in associations.values()} == roles
+    assert all(f"{name.split('-')[1]}-csi-controller-sa" in text for name, text in associations.items())
+
+
+def _storage_classes() -> dict[str, Any]:
+    """Classes of the example by their provisioner, each held to Kubernetes' schema."""
+    path = REPOSITORY / "deploy" / "k8s" / "examples" / "storage-classes.yaml"
+    classes = {found["provisioner"]: found for found in yaml.safe_load_all(path.read_text(encoding="utf-8"))}
+    for found in classes.values():
+        kubernetes_validate.validate(found, "1.30", strict=True)
+    return classes
+
+
+def _is_default(found: Any) -> bool:
+    annotations = found["metadata"].get("annotations", {})
+    return bool(annotations.get("storageclass.kubernetes.io/is-default-class") == "true")
 
 
 if shutil.which("terraform"):

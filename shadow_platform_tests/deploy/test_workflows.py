@@ -255,6 +255,15 @@ def test_inputs_of_a_retraining_are_options_of_the_command() -> None:
     assert {"force_retrain", "promote_challenger", "drift_threshold", "environment"} <= dispatch.keys()
 
 
+@pytest.mark.parametrize("event", ["workflow_dispatch", "workflow_call"])
+def test_a_threshold_that_nobody_names_is_left_to_the_platform(event: str) -> None:
+    workflow = GITHUB / "workflows" / "retrain.yml"
+    step = next(step for step in _steps(workflow) if step.get("name") == "Train")
+
+    assert _load(workflow)[True][event]["inputs"]["drift_threshold"]["default"] == ""
+    assert '[ -z "$THRESHOLD" ] || options+=(--drift-threshold "$THRESHOLD")' in step["run"]
+
+
 def test_production_comes_after_staging_and_the_model_gate() -> None:
     jobs = _jobs(GITHUB / "workflows" / "deploy.yml")
 

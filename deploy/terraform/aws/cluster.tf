@@ -9,10 +9,16 @@ module "cluster" {
   enable_irsa        = true
 
   addons = {
-    coredns            = {}
-    kube-proxy         = {}
-    vpc-cni            = { before_compute = true, configuration_values = jsonencode({ enableNetworkPolicy = "true" }) }
-    aws-efs-csi-driver = {}
+    coredns                = {}
+    kube-proxy             = {}
+    vpc-cni                = { before_compute = true, configuration_values = jsonencode({ enableNetworkPolicy = "true" }) }
+    eks-pod-identity-agent = { before_compute = true }
+    aws-efs-csi-driver = {
+      pod_identity_association = [{ role_arn = module.file_driver.iam_role_arn, service_account = "efs-csi-controller-sa" }]
+    }
+    aws-ebs-csi-driver = {
+      pod_identity_association = [{ role_arn = module.disk_driver.iam_role_arn, service_account = "ebs-csi-controller-sa" }]
+    }
   }
 
   eks_managed_node_groups = {
@@ -23,6 +29,23 @@ module "cluster" {
       desired_size   = 3
     }
   }
+}
+
+# What makes volumes asks AWS for access points and disks: without a role every claim waits for ever.
+module "file_driver" {
+  source  = "terraform-aws-modules/eks-pod-identity/aws"
+  version = "~> 2.0"
+
+  name                      = "${var.name}-files"
+  attach_aws_efs_csi_policy = true
+}
+
+module "disk_driver" {
+  source  = "terraform-aws-modules/eks-pod-identity/aws"
+  version = "~> 2.0"
+
+  name                      = "${var.name}-disks"
+  attach_aws_ebs_csi_policy = true
 }
 
 resource "aws_ecr_repository" "image" {
