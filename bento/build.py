@@ -10,7 +10,6 @@ names what it holds (``content_hash``), so that the same deployment and code giv
 
 import argparse
 import json
-import re
 import shutil
 import sys
 import tempfile
@@ -24,8 +23,9 @@ from bento.contents import NAMED_IN_CONFIGURATION, OURS, PROCESSES, pinned_requi
 from bento.package import PACKAGE, SCHEMA_FILE, USE_CASE_FILE, content_hash, copy_bundle, models_of, tree_hash
 from bento.verify import run, verify_bento
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
+from shadow_platform.adapters.deployment.bentos import LATEST, bentos_of, follow_champion
 from shadow_platform.contracts.deployment import DeploymentManifest
-from shadow_platform.contracts.errors import BundleError, RegistryError, ShadowPlatformError
+from shadow_platform.contracts.errors import BundleError, NoChampion, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings, load_settings
 from shadow_platform.use_cases import ENTRY_POINT_GROUP, load_use_case
@@ -37,7 +37,8 @@ DATA_FILES = ("feature_repo/feature_store.yaml", "feature_repo/feature_store.sca
 def build_bento(layout: Layout, manifest: DeploymentManifest, use_case: str | None = None) -> str:
     """Tag ``<use case>:g<generation>-<content hash>`` of the Bento in ``Layout.bentos``, built unless it is there.
 
-    ``latest`` of the store becomes that Bento if its deployment is in force; one to come is not served yet.
+    ``latest`` of the store becomes that Bento if its deployment is in force; one to come is not served yet, and becomes
+    it with the deployment.
 
     Args:
         use_case: name or ``package.module:ATTR`` the service is started with; default: the manifest's.
@@ -55,14 +56,13 @@ def build_bento(layout: Layout, manifest: DeploymentManifest, use_case: str | No
         with tempfile.TemporaryDirectory(prefix="bento-") as staged:
             stage(Path(staged), layout, manifest, use_case or manifest.use_case)
             digest = tree_hash(Path(staged))
-            name = re.sub(r"[^a-z0-9_.-]", "-", manifest.use_case.lower())
-            version = f"g{manifest.generation}-{digest[:12]}"
-            folder = store / name / version
+            folder = bentos_of(layout, manifest.use_case) / f"g{manifest.generation}-{digest[:12]}"
             if not (folder.is_dir() and content_hash(folder) == digest):
                 _build(Path(staged), folder, digest)
             if read_manifest(layout.manifest(manifest.use_case)) == manifest:
-                (folder.parent / "latest").write_text(version, encoding="utf-8")
-    return f"{name}:{version}"
+                (folder.parent / LATEST).write_text(folder.name, encoding="utf-8")
+            follow_champion(layout, manifest.use_case)
+    return f"{folder.parent.name}:{folder.name}"
 
 
 def stage(folder: Path, layout: Layout, manifest: DeploymentManifest, use_case: str) -> None:
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         name = load_use_case(address).name
         manifest = read_manifest(options.manifest or settings.layout.manifest(name))
         if manifest is None:
-            raise RegistryError(f"use case {name} serves no model yet; deploy a champion first")
+            raise NoChampion(name)
         print(build_bento(settings.layout, manifest, address))
     except ShadowPlatformError as error:
         print(error, file=sys.stderr)

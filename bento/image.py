@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bento.package import PACKAGE
+from shadow_platform.adapters.deployment import read_manifest
+from shadow_platform.adapters.deployment.bentos import LATEST, held_by, is_same_model, read_latest
 from shadow_platform.contracts.errors import BundleError, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import load_settings
@@ -72,14 +74,33 @@ def locked_subset(pins: Mapping[str, str], locked: Mapping[str, str]) -> list[st
 
 
 def folder_of(bento: str, layout: Layout) -> Path:
-    """Folder of a Bento that is named by its tag in the store, ``<use case>[:<version>]``, or by its folder."""
+    """Folder of a Bento that is named by its tag in the store, ``<use case>[:<version>]``, or by its folder.
+
+    Raises:
+        BundleError: the version is left open, and no Bento of the champion in force is in the store.
+    """
     if Path(bento).is_dir():
         return Path(bento)
     name, _, version = bento.partition(":")
     store = layout.bentos / "bentos" / name
-    if version in {"", "latest"} and (store / "latest").is_file():
-        version = (store / "latest").read_text(encoding="utf-8").strip()
-    return store / version
+    is_open = version in {"", LATEST} and store.is_dir()
+    return store / (_latest(store, layout) if is_open else version)
+
+
+def _latest(store: Path, layout: Layout) -> str:
+    """Version that ``latest`` names, if it answers with the champion in force."""
+    advice = f"`python -m bento.build --use-case {store.name}` builds one; or name a version of {store}"
+    version = read_latest(store)
+    if version is None:
+        raise BundleError(f"no Bento of the champion of {store.name} is in the store; {advice}")
+    held = held_by(store / version)
+    in_force = read_manifest(layout.manifest(held.use_case)) if held else None
+    if held and in_force and not is_same_model(held.champion, in_force.champion):
+        raise BundleError(
+            f"{store.name}:{version} answers with version {held.champion.version}, but the champion is version "
+            f"{in_force.champion.version}; {advice}"
+        )
+    return version
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,13 +17,13 @@ from pathlib import Path
 import uuid_utils
 
 from shadow_platform.adapters.bundle import Bundle
-from shadow_platform.adapters.deployment import read_manifest, write_manifest
+from shadow_platform.adapters.deployment import bentos, read_manifest, write_manifest
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
 from shadow_platform.contracts.errors import BundleError, SettingsError, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings
 
-PACKAGE = "packaged"
+PACKAGE = bentos.PACKAGE
 USE_CASE_FILE = "use_case"
 SCHEMA_FILE = "openapi.json"
 STARTED = ("bento.service", "bento.shadow", "bento.guard")

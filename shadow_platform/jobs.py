@@ -18,13 +18,16 @@ def _select(use_case: UseCase, names: Iterable[str]) -> dg.AssetSelection:
 
 def build_ingest_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """Raw events of the chosen days, validated, and the feature rows they give."""
-    simulated = ["simulated_drift"] if use_case.simulation else []
-    names = [*simulated, "raw_events", "events", "quarantined_events", *(view.name for view in use_case.views)]
     return dg.define_asset_job(
         f"{use_case.name}_ingest",
-        _select(use_case, names),
+        _select(use_case, _ingested(use_case)),
         description="Land, validate and turn into features the raw events of the chosen days.",
     )
+
+
+def _ingested(use_case: UseCase) -> list[str]:
+    simulated = ["simulated_drift"] if use_case.simulation else []
+    return [*simulated, "raw_events", "events", "quarantined_events", *(view.name for view in use_case.views)]
 
 
 def build_reopen_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
@@ -59,7 +62,15 @@ def build_materialize_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
 
 def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
     """Tables and verdicts of the chosen days."""
-    names = [
+    return dg.define_asset_job(
+        f"{use_case.name}_monitor",
+        _select(use_case, _monitored(use_case)),
+        description="Turn the logs of the chosen days into tables, add the labels known, judge data quality and drift.",
+    )
+
+
+def _monitored(use_case: UseCase) -> list[str]:
+    return [
         "predictions",
         "shadow_comparisons",
         "shadow_comparison_hourly",
@@ -73,10 +84,19 @@ def build_monitor_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
         "drift_report",
         "warehouse",
     ]
+
+
+def build_daily_job(use_case: UseCase) -> UnresolvedAssetJobDefinition:
+    """The loop of a day that is over, in the order of the assets: what ingest, materialize and monitor make of it.
+
+    Where a blocking check keeps the events of the day from becoming features and labels, the answers of the day still
+    become tables and a drift verdict, and the run fails.
+    """
+    online = ["online_features"] if use_case.views else []
     return dg.define_asset_job(
-        f"{use_case.name}_monitor",
-        _select(use_case, names),
-        description="Turn the logs of the chosen days into tables, add the labels known, judge data quality and drift.",
+        f"{use_case.name}_daily",
+        _select(use_case, [*_ingested(use_case), *online, *_monitored(use_case)]),
+        description="Events, features, tables, labels and verdicts of a day that is over.",
     )
 
 
@@ -148,6 +168,7 @@ def build_jobs(use_case: UseCase) -> dict[str, UnresolvedAssetJobDefinition]:
         build_train_job(use_case),
         build_materialize_job(use_case),
         build_monitor_job(use_case),
+        build_daily_job(use_case),
         build_monitor_live_job(use_case),
         build_label_job(use_case),
         build_retrain_job(use_case),

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
 
-from shadow_platform.contracts.errors import NotEnoughData
+from shadow_platform.contracts.errors import NotEnoughData, ShadowPlatformError
 from shadow_platform.contracts.use_case import UseCase
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -97,10 +97,16 @@ def gapless_end(present: Sequence[date]) -> datetime | None:
 def moment(text: str | None, now: datetime) -> datetime:
     """Time of an ISO 8601 text, UTC unless it says otherwise; without a text, ``now``.
 
+    Raises:
+        ShadowPlatformError: the text is no time.
+
     >>> moment("2013-04-01", datetime.max).isoformat()
     '2013-04-01T00:00:00+00:00'
     """
-    found = datetime.fromisoformat(text) if text else now
+    try:
+        found = datetime.fromisoformat(text) if text else now
+    except ValueError:
+        raise ShadowPlatformError(f"{text!r} is no time; write it as 2013-04-01 or 2013-04-01T12:00, UTC") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

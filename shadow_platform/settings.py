@@ -42,7 +42,10 @@ class Settings(BaseSettings):
         None,
         description="folder of manifests and bundles when another machine promotes into it; unset: SHADOW_HOME",
     )
-    shadow_use_case: str = Field("churn", description="use case that `shadow serve` answers for")
+    shadow_use_case: str = Field(
+        "churn",
+        description="use case that a service answers for and commands mean without -u; unset: the only one served",
+    )
     shadow_extra_use_cases: str | None = Field(
         None, description="comma-separated package.module:ATTRIBUTE of use cases besides the installed ones"
     )
@@ -58,17 +61,38 @@ class Settings(BaseSettings):
     )
     monitoring_interval: int = Field(300, gt=0, description="seconds between monitoring evaluations")
     monitoring_lookback: int = Field(24, gt=0, description="hours a monitoring window looks back")
-    min_f1_improvement_pct: float = Field(2.0, description="F1 gain in percent, for policies that demand one")
-    max_brier_degradation: float = Field(0.01, ge=0, description="largest tolerated rise of the Brier score")
-    min_samples_for_decision: int = Field(200, gt=0, description="matured labels a gate needs at least")
+    min_f1_improvement_pct: float = Field(
+        2.0,
+        allow_inf_nan=False,
+        description="F1 gain in percent a challenger needs; set, it replaces the limit of use cases whose gate demands "
+        "one, such as credit",
+    )
+    max_brier_degradation: float = Field(
+        0.01,
+        ge=0,
+        description="largest tolerated rise of the Brier score; set, it replaces the limit of use cases whose gate has "
+        "one",
+    )
+    min_samples_for_decision: int = Field(
+        200, gt=0, description="matured labels a gate needs at least; set, it replaces the number of every use case"
+    )
     canary_split: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of subjects the newest challenger answers, unless a canary is set by hand",
     )
-    slo_p95_ms: float = Field(200.0, gt=0, description="95 % of answers must be faster, milliseconds")
-    slo_error_rate: float = Field(0.01, ge=0, le=1, description="tolerated share of failed requests")
+    slo_p95_ms: float = Field(
+        200.0,
+        gt=0,
+        description="95 % of answers must be faster, milliseconds; set, it also limits a challenger's in every gate",
+    )
+    slo_error_rate: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="tolerated share of failed requests; set, it also limits a challenger's in every gate",
+    )
     slo_window_seconds: float = Field(
         60.0, gt=0, description="span of traffic a breach is judged on, seconds; longer where it holds too few requests"
     )

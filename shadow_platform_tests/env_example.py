@@ -26,7 +26,8 @@ environment does not set. Nothing else in the platform looks at the environment.
 line that names it. An empty value means unset. This page is written by `make envfile`.
 
 What differs between products (windows, thresholds, policies) is not configuration but part of the use case, reviewed
-and versioned with it. Some settings are read and not used yet: see [Limits](limits.md).
+and versioned with it. Where a setting replaces a limit of every use case, it does so only if it is set: its default
+changes none of them ([Decisions](decisions.md#limits-of-the-environment)).
 
 What is marked **secret** is never printed: give it by a reference to a secret store, or in a file that nobody else may
 read. Units stand in the meaning.

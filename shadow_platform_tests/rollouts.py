@@ -9,7 +9,7 @@ from typing import Any
 from shadow_platform.contracts.deployment import Canary, DeployedModel, DeploymentManifest
 from shadow_platform.contracts.policies import CanaryStep, RolloutPolicy
 from shadow_platform.contracts.rollouts import Rollout, RolloutState
-from shadow_platform.contracts.verdicts import Decision, GateDecision, Maturity, Purpose
+from shadow_platform.contracts.verdicts import Criterion, Decision, GateDecision, Maturity, Outcome, Purpose
 
 AT = datetime(2024, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,6 +34,14 @@ def decision(verdict: Decision = Decision.PROMOTE, **changes: Any) -> GateDecisi
         "fingerprints": {},
     }
     return GateDecision(**{**values, **changes})
+
+
+def criterion(name: str, outcome: Outcome, reason: str) -> Criterion:
+    return Criterion(name=name, outcome=outcome, value=None, limit=None, n=900, reason=reason)
+
+
+HARMED = criterion("segments", Outcome.FAIL, "harmed: channel=mail +0.0900")
+UNSURE = criterion("log_loss_gain", Outcome.INSUFFICIENT, "bounds -0.001 and 0.010")
 
 
 def rollout(state: RolloutState = RolloutState.APPROVED, **changes: Any) -> Rollout:

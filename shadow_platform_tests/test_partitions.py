@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 import pandas as pd
 import pytest
 
-from shadow_platform.contracts.errors import NotEnoughData
+from shadow_platform.contracts.errors import NotEnoughData, ShadowPlatformError
 from shadow_platform.domain.labels import matured_cohort
-from shadow_platform.partitions import gapless_end, labels_known_until, require_days
+from shadow_platform.partitions import gapless_end, labels_known_until, moment, require_days
 
 DAYS = [date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 4)]
 END_OF_SECOND = datetime(2024, 1, 3, tzinfo=UTC)
@@ -18,6 +18,12 @@ def test_a_missing_day_is_named() -> None:
     with pytest.raises(NotEnoughData, match="events visits: 1 of 4 days are missing, the first is 2024-01-03"):
         require_days("events visits", DAYS, date(2024, 1, 1), date(2024, 1, 4))
     require_days("events visits", DAYS, date(2024, 1, 1), date(2024, 1, 2))
+
+
+@pytest.mark.parametrize("text", ["banana", "2024-13-01", "yesterday"])
+def test_a_text_that_is_no_time_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ShadowPlatformError, match=f"'{text}' is no time; write it as 2013-04-01"):
+        moment(text, WANTED)
 
 
 @pytest.mark.parametrize(("present", "end"), [(DAYS, END_OF_SECOND), (DAYS[:1], datetime(2024, 1, 2, tzinfo=UTC))])

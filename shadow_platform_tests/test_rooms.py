@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "shadow_platform/partitions.py": {"dagster"},
     "shadow_platform/pictures.py": {"pandas"},
     "shadow_platform/jobs.py": {"dagster"},
+    "shadow_platform/automation/cluster_launcher.py": {"dagster", "dagster_k8s"},
     "shadow_platform/automation/": {"dagster", "filelock", "pandas", "psutil"},
     "shadow_platform/time_machine/": {"dagster", "numpy", "pandas"} | CODECS,
     "shadow_platform/definitions.py": {"dagster", "dagster_k8s"},

@@ -15,8 +15,8 @@ from benchmarks.drift.tables import Table
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.simulation import SimulationPlan
 from shadow_platform.contracts.use_case import UseCase
+from shadow_platform.telemetry.quiet import quiet
 from shadow_platform.time_machine import POLICIES, Journey, Trip, plan_trip
-from shadow_platform.time_machine.quiet import quiet
 from shadow_platform.use_cases import load_use_case, use_case_names
 
 DAYS, STEP_DAYS, MIN_DAYS, ENTITIES_SHARE = 180, 7, 28, 0.5

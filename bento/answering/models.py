@@ -13,7 +13,7 @@ from pathlib import Path
 from shadow_platform.adapters.bundle import Bundle
 from shadow_platform.adapters.deployment import read_manifest
 from shadow_platform.contracts.deployment import Canary, DeployedModel, DeploymentManifest
-from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.contracts.errors import NoChampion, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.domain.canary import routing
 
@@ -34,6 +34,20 @@ class LoadedCanary:
 
     rollout: Canary
     model: LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why not everything of a manifest is in service.
+
+    Attributes:
+        generation: of that manifest; ``None``: it cannot be read.
+        version: the model that is not in service.
+    """
+
+    reason: str
+    generation: int | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,7 @@ class ModelWatcher:
     Attributes:
         current: what answers; ``None`` before the first model.
         newest: generation that was tried last, in service or refused.
-        refusal: why not everything of the newest manifest is in service.
+        refusal: why not everything of the newest manifest is in service; ``None``: everything is.
     """
 
     def __init__(self, layout: Layout, use_case: str, split: float = 0.0) -> None:
@@ -108,18 +122,18 @@ class ModelWatcher:
         self._file = ManifestFile(layout.manifest(use_case))
         self.current: Serving | None = None
         self.newest = 0
-        self.refusal: str | None = None
+        self.refusal: Refusal | None = None
 
     @property
     def reason(self) -> str:
         """Why there is no model to answer with."""
-        return self.refusal or (
-            f"no model of {self._use_case} is deployed ({self._layout.manifest(self._use_case)} is missing); "
-            "run the training job, or `shadow demo`"
-        )
+        if self.refusal is not None:
+            return self.refusal.reason
+        return str(NoChampion(self._use_case, self._layout.manifest(self._use_case)))
 
     def refresh(self) -> bool:
         """Follow the manifest if it changed; returns whether another reference is in service. Never raises."""
+        manifest = None
         try:
             manifest = self._file.changed()
             if manifest is None or not self._is_due(manifest):
@@ -128,10 +142,12 @@ class ModelWatcher:
             champion = self._load(manifest.champion)
         except Exception as error:  # noqa: BLE001 - whatever a bundle does, the old model must go on answering
             kept = f"version {self.current.champion.deployed.version} stays" if self.current else "there is no other"
-            self._refuse(f"manifest refused, {kept}: {_text(error)}")
+            reason = f"manifest refused, {kept}: {_text(error)}"
+            about = (manifest.generation, manifest.champion.version) if manifest else (None, None)
+            self._refuse(Refusal(reason, *about))
             return False
         rollout = routing(manifest, self._split)
-        canary = self._load_canary(rollout)
+        canary = self._load_canary(rollout, manifest.generation)
         if self.current and self.current.manifest.generation == manifest.generation and canary is None:
             return False
         self.current = Serving(manifest, champion, rollout, canary, datetime.now(UTC))
@@ -151,14 +167,15 @@ class ModelWatcher:
         news = manifest.generation - self.current.manifest.generation
         return news > 0 or (news == 0 and self.refusal is not None)
 
-    def _load_canary(self, rollout: Canary | None) -> LoadedCanary | None:
+    def _load_canary(self, rollout: Canary | None, generation: int) -> LoadedCanary | None:
         if rollout is None or rollout.share == 0.0:
             self.refusal = None
             return None
         try:
             canary = LoadedCanary(rollout, self._load(rollout.model))
         except Exception as error:  # noqa: BLE001 - a canary must never keep the champion from answering
-            self._refuse(f"canary {rollout.model.version} refused, the champion answers all: {_text(error)}")
+            reason = f"canary {rollout.model.version} refused, the champion answers all: {_text(error)}"
+            self._refuse(Refusal(reason, generation, rollout.model.version))
             return None
         self.refusal = None
         return canary
@@ -172,10 +189,10 @@ class ModelWatcher:
                 return LoadedModel(deployed, model.bundle)
         return load_model(self._layout, deployed)
 
-    def _refuse(self, reason: str) -> None:
-        if reason != self.refusal:
-            LOGGER.error("%s", reason)
-        self.refusal = reason
+    def _refuse(self, refusal: Refusal) -> None:
+        if self.refusal is None or refusal.reason != self.refusal.reason:
+            LOGGER.error("%s", refusal.reason)
+        self.refusal = refusal
 
 
 def _text(error: Exception) -> str:

@@ -89,7 +89,7 @@ class WorkerReport:
             "workers": [worker.model_dump(mode="json") for worker in workers],
             "is_converged": is_converged(workers, max(newest, self._models.newest)),
             "worker_pid": self._pid,
-            "refusal": self._models.refusal,
+            "refusal": self._models.refusal and self._models.refusal.reason,
         }
         if serving is None:
             return {"use_case": self._use_case, "champion": None, "reason": self._models.reason, **told}
@@ -108,12 +108,15 @@ class WorkerReport:
     def _state(self) -> WorkerState:
         serving = self._models.current
         canary = serving and serving.canary
+        refusal = self._models.refusal
         return WorkerState(
             pid=self._pid,
             generation=serving and serving.manifest.generation,
             champion_version=serving and serving.champion.deployed.version,
             canary_version=canary and canary.model.deployed.version,
-            refusal=self._models.refusal,
+            refusal=refusal and refusal.reason,
+            refused_generation=refusal and refusal.generation,
+            refused_version=refusal and refusal.version,
             loaded_at=serving and serving.loaded_at,
             seen_at=datetime.now(UTC),
         )

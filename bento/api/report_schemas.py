@@ -55,7 +55,9 @@ def worker_schema() -> Schema:
             "generation": nullable(COUNT),
             "champion_version": nullable(STRING),
             "canary_version": nullable(STRING),
-            "refusal": nullable(STRING),
+            "refusal": described(nullable(STRING), "Why not everything of the newest deployment is in service"),
+            "refused_generation": described(nullable(COUNT), "The deployment that the refusal is about"),
+            "refused_version": described(nullable(STRING), "The model of it that is not in service"),
             "loaded_at": nullable(MOMENT),
             "seen_at": MOMENT,
         }

@@ -9,6 +9,7 @@ test holds them against each other.
 from typing import Any
 
 from bento.http import TITLES
+from shadow_platform.contracts.errors import NoChampion
 from shadow_platform.contracts.features import FLOAT32_MAX
 from shadow_platform.contracts.use_case import ActionSpec, ContextField, Entity, Exploration, Feature, UseCase
 from shadow_platform.domain.serving import (
@@ -235,7 +236,7 @@ def problem_example(slug: str, use_case: UseCase) -> dict[str, Any]:
         "type": f"urn:shadow-platform:problem:{slug}",
         "title": title,
         "status": status,
-        "detail": PROBLEM_DETAILS[slug],
+        "detail": str(NoChampion(use_case.name)) if slug == "not-ready" else PROBLEM_DETAILS[slug],
         "request_id": EXAMPLE_ID,
     }
     if slug == "invalid-request":
@@ -254,7 +255,6 @@ PROBLEM_DETAILS = {
     "invalid-request": "1 field error",
     "too-many-requests": "256 requests are in flight in this worker; try again",
     "internal-error": "RuntimeError; see the service's log",
-    "not-ready": "no model is deployed; deploy a champion first",
     "log-unavailable": "cannot append (No space left on device); free space on the device",
     "explanation-unavailable": "the model is too slow to be explained in time; try again",
 }

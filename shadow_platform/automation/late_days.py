@@ -70,10 +70,12 @@ def build_late_sensor(use_case: UseCase, job: Job, interval_s: int = INTERVAL_S)
     """Sensor that starts ``job`` for what late events touch, one run at a time.
 
     A run that failed or was canceled is tried again at the next ticks, three times in all; then the next step has its
-    turn. While a run of the jobs ingest, reopen or materialize is not finished it waits, and so it does for two minutes
-    after a file was written. On by default: without it a late event stands in no table, and nothing would say so.
+    turn. While a run of the jobs ingest, reopen, materialize or daily is not finished it waits, and so it does for two
+    minutes after a file was written. On by default: without it a late event stands in no table, and nothing would say
+    so.
     """
-    jobs = (job.name, f"{use_case.name}_ingest", f"{use_case.name}_materialize", "__ASSET_JOB")
+    writers = (f"{use_case.name}_{name}" for name in ("ingest", "materialize", "daily"))
+    jobs = (job.name, *writers, "__ASSET_JOB")
 
     @dg.sensor(
         name=f"{use_case.name}_late_days",

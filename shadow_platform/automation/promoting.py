@@ -25,6 +25,9 @@ from shadow_platform.resources import PlatformResource
 
 DUE_TAG = "shadow/due"
 INTERVAL_S = 60
+LINES_A_LOOK = 500_000
+"""Of the prediction log that a tick reads while a canary answers, some seconds of work: Dagster ends a tick after a
+minute. What is left the next tick reads, or the run, which reads to the end before it acts."""
 SUBMITTED = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.NOT_STARTED]
 
 
@@ -68,7 +71,7 @@ def due_now(platform: PlatformResource, use_case: UseCase, looked_at: datetime |
     if manifest is None:
         return None, f"use case {use_case.name} serves no model yet"
     if rollout is not None and not rollout.state.is_end:
-        step = next_step(rollout, manifest, use_case.rollout, seen_of(platform, use_case, rollout), now)
+        step = next_step(rollout, manifest, use_case.rollout, seen_of(platform, use_case, rollout, LINES_A_LOOK), now)
         if step.move is not Move.WAIT:
             return f"{rollout.step_id}:{step.move}", step.reason
         reason = f"rollout {rollout.rollout_id} of version {rollout.version}: {step.reason}"

@@ -1,10 +1,11 @@
 """The ``shadow`` command: one file a command group; each command asks the same code that assets and services use.
 
-Upstream: every room. Downstream: people and cron. A command prints one clear line for an expected error (exit 2).
-Modules are imported by the command that needs them, so that ``shadow --help`` answers at once.
+Upstream: every room. Downstream: people and cron. Any error ends with 2, for 1 has a meaning of its own; an expected
+one is one clear line. Modules are imported by the command that needs them, so that ``shadow --help`` answers at once.
 """
 
 import logging
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,12 +25,15 @@ from shadow_platform.cli.migrating import migrate
 from shadow_platform.cli.models import models_app
 from shadow_platform.cli.new_use_case import new_use_case
 from shadow_platform.cli.options import (
+    ByOption,
     ReasonOption,
     RowFormat,
     RowFormatOption,
     ShareOption,
+    SoleUseCaseOption,
     UseCaseOption,
     WaitOption,
+    require_period,
 )
 from shadow_platform.cli.promoting import promote, rollout_app
 from shadow_platform.cli.reports import reports
@@ -44,6 +48,7 @@ from shadow_platform.cli.simulating import (
     ShapeOption,
     SizeOption,
     StartOption,
+    require_drift,
     simulation_app,
 )
 from shadow_platform.cli.streaming import produce, stream
@@ -91,18 +96,30 @@ typer_app.command()(restore)
 
 
 def app() -> None:
-    """Run the command; an expected error is one line on stderr and exit code 2."""
+    """Run the command; exit code 2 for any error, on one line of stderr if it was expected, else with its traceback."""
     try:
         typer_app()
+        return
     except ShadowPlatformError as error:
-        from shadow_platform.telemetry.logs import fail
+        _say(error)
+    except OSError as error:
+        from shadow_platform.cli.system_errors import refused_by_system
 
-        fail(logging.getLogger("shadow_platform.process"), error, "shadow: ")
-        raise SystemExit(2) from None
+        _say(ShadowPlatformError(refused_by_system(error)))
+    except Exception:  # noqa: BLE001 - whatever it is: 1 would tell of many a command that it did its work
+        sys.excepthook(*sys.exc_info())
+    raise SystemExit(2)
+
+
+def _say(error: ShadowPlatformError) -> None:
+    from shadow_platform.telemetry.logs import fail
+
+    fail(logging.getLogger("shadow_platform.process"), error, "shadow: ")
 
 
 @typer_app.command()
 def demo(
+    context: typer.Context,
     use_case: UseCaseOption,
     home: Annotated[Path | None, typer.Option(help="Folder for everything it writes; default SHADOW_HOME.")] = None,
     drift: DriftOption = None,
@@ -117,6 +134,8 @@ def demo(
     from shadow_platform.cli.demo import run_demo
     from shadow_platform.cli.simulation import planned
 
+    require_drift(context, drift)
+
     def chosen(value: "UseCase") -> "SimulationPlan | None":
         if drift is None and entities is None and not seed:
             return None
@@ -128,7 +147,9 @@ def demo(
 @typer_app.command()
 def serve(
     use_case: UseCaseOption,
-    port: Annotated[int | None, typer.Option(help="Port of the HTTP API; default PORT or 8000.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the HTTP API; default PORT or 8000.", min=1, max=65535)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Serving processes.", min=1)] = 1,
     shadow: Annotated[bool, typer.Option(help="Start the shadow worker as well.")] = True,
     guard: Annotated[bool, typer.Option(help="Start the guard of the service's objectives as well.")] = True,
@@ -154,50 +175,55 @@ def traffic(
     from shadow_platform.cli.traffic import print_report, replay_traffic
     from shadow_platform.use_cases import load_use_case
 
+    require_period(start, end)
     print_report(replay_traffic(load_use_case(use_case), start, end, url=url, connections=connections, advance=advance))
 
 
 @typer_app.command()
-def rollback(reason: ReasonOption, use_case: UseCaseOption, wait: WaitOption = True) -> None:
+def rollback(reason: ReasonOption, use_case: SoleUseCaseOption, wait: WaitOption = True, by: ByOption = None) -> None:
     """Put the previous champion back, with or without the registry; running services swap within seconds."""
     from shadow_platform.cli.models.changing import roll_back
 
-    raise typer.Exit(roll_back(use_case, reason, wait))
+    raise typer.Exit(roll_back(use_case, reason, wait, by))
 
 
 @canary_app.command("start")
 def canary_start(
     version: Annotated[str, typer.Argument(help="Registry version of a challenger in the shadow.")],
-    use_case: UseCaseOption,
+    use_case: SoleUseCaseOption,
     share: ShareOption = 0.05,
     reason: ReasonOption = "started by hand",
     wait: WaitOption = True,
+    by: ByOption = None,
 ) -> None:
     """Let a challenger answer a share of subjects; each stays on its side as long as the rollout lasts."""
     from shadow_platform.cli.canary import start_canary
 
-    raise typer.Exit(start_canary(use_case, version, share, reason, wait))
+    raise typer.Exit(start_canary(use_case, version, share, reason, wait, by))
 
 
 @canary_app.command("share")
 def canary_share(
     share: Annotated[float, typer.Argument(help="Share of subjects it answers, above 0 and at most 1.")],
-    use_case: UseCaseOption,
+    use_case: SoleUseCaseOption,
     reason: ReasonOption = "changed by hand",
     wait: WaitOption = True,
+    by: ByOption = None,
 ) -> None:
     """Give the canary more or fewer subjects; whoever was in stays in when the share rises."""
     from shadow_platform.cli.canary import change_share
 
-    raise typer.Exit(change_share(use_case, share, reason, wait))
+    raise typer.Exit(change_share(use_case, share, reason, wait, by))
 
 
 @canary_app.command("stop")
-def canary_stop(reason: ReasonOption, use_case: UseCaseOption, wait: WaitOption = True) -> None:
+def canary_stop(
+    reason: ReasonOption, use_case: SoleUseCaseOption, wait: WaitOption = True, by: ByOption = None
+) -> None:
     """Take the canary back, with or without the registry: the champion answers everyone. Only `start` undoes it."""
     from shadow_platform.cli.canary import stop_canary
 
-    raise typer.Exit(stop_canary(use_case, reason, wait))
+    raise typer.Exit(stop_canary(use_case, reason, wait, by))
 
 
 @canary_app.command("status")
@@ -222,13 +248,17 @@ def sql(
 @typer_app.command()
 def doctor(use_case: UseCaseOption) -> None:
     """Check the set-up and say what to do about what is wrong."""
-    from shadow_platform.cli.inspect import examine
+    from shadow_platform.telemetry.quiet import quiet
 
-    raise typer.Exit(examine(use_case))
+    with quiet():
+        from shadow_platform.cli.inspect import examine
+
+        code = examine(use_case)
+    raise typer.Exit(code)
 
 
 @typer_app.command()
-def ui(port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000) -> None:
+def ui(port: Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)] = 3000) -> None:
     """Open the Dagster UI and daemon on this home folder (the daemon runs the sensors that are switched on)."""
     from shadow_platform.cli.service import run_dagster
 

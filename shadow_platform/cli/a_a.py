@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from shadow_platform.cli.options import ReasonOption, UseCaseOption
-from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.cli.options import ByOption, ReasonOption, UseCaseOption
+from shadow_platform.contracts.errors import NoChampion
 from shadow_platform.contracts.verdicts import Outcome
 
 EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INSUFFICIENT: 2}
@@ -33,7 +33,7 @@ def run(
     platform, found = PlatformResource(), load_use_case(use_case)
     manifest = platform.manifest(found)
     if manifest is None:
-        raise ShadowPlatformError(f"no model of {found.name} is deployed; run the training job, or `shadow demo`")
+        raise NoChampion(found.name, platform.layout.manifest(found.name))
     row = platform.run_a_a(found, manifest.champion.version, manifest.champion.bundle_hash, requests)
     _print([row])
     typer.echo(f"{row['outcome']}: {row['reason']}")
@@ -61,14 +61,14 @@ def explain(
     run_id: Annotated[str, typer.Argument(help="Failed run, or the beginning of its id.")],
     reason: ReasonOption,
     use_case: UseCaseOption,
+    by: ByOption = None,
 ) -> None:
     """Accept a failed run whose differences are understood: challengers of this champion count from now on."""
-    import getpass
-
+    from shadow_platform.cli.persons import named_person
     from shadow_platform.resources import PlatformResource
     from shadow_platform.use_cases import load_use_case
 
-    row = PlatformResource().explain_a_a(load_use_case(use_case), run_id, reason, getpass.getuser())
+    row = PlatformResource().explain_a_a(load_use_case(use_case), run_id, reason, named_person(by))
     typer.echo(f"{row['outcome']}: {row['reason']}")
 
 

@@ -31,7 +31,7 @@ def list_alerts(
     rows = platform.lake().read_table(ALERTS, found, since.date())
     rows = rows[rows["occurred_at"] >= since].sort_values(["occurred_at", "alert_id"])
     if rows.empty:
-        print(f"no alert of {found.name} in the last {days} days")
+        print(f"no alert of {found.name} in the last {days} days in {platform.layout.home}")
     for row in rows.astype(object).where(rows.notna(), None).to_dict("records"):
         how = f"sent {row['sent_at']:%Y-%m-%d %H:%M}" if row["sent_at"] else "not sent"
         error = f": {row['error']}" if row["error"] else ""

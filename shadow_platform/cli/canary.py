@@ -14,7 +14,7 @@ from shadow_platform.adapters.deployment import is_registry_behind
 from shadow_platform.adapters.deployment.worker_states import live_workers
 from shadow_platform.cli.deploying import change, change_without_registry
 from shadow_platform.contracts.deployment import Canary, DeploymentManifest
-from shadow_platform.contracts.errors import RegistryError
+from shadow_platform.contracts.errors import NoChampion, RegistryError
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import Settings
 from shadow_platform.use_cases import load_use_case
@@ -22,17 +22,17 @@ from shadow_platform.use_cases import load_use_case
 CONSOLE = Console()
 
 
-def start_canary(use_case: str, version: str, share: float, reason: str, wait: bool) -> int:
+def start_canary(use_case: str, version: str, share: float, reason: str, wait: bool, by: str | None = None) -> int:
     """Let a challenger answer a share of subjects; returns the exit code."""
-    return change(use_case, "start_canary", wait, version=version, share=share, reason=reason)
+    return change(use_case, "start_canary", wait, by, version=version, share=share, reason=reason)
 
 
-def change_share(use_case: str, share: float, reason: str, wait: bool) -> int:
+def change_share(use_case: str, share: float, reason: str, wait: bool, by: str | None = None) -> int:
     """Give the canary more or fewer subjects; returns the exit code."""
-    return change(use_case, "set_canary_share", wait, share=share, reason=reason)
+    return change(use_case, "set_canary_share", wait, by, share=share, reason=reason)
 
 
-def stop_canary(use_case: str, reason: str, wait: bool) -> int:
+def stop_canary(use_case: str, reason: str, wait: bool, by: str | None = None) -> int:
     """Take the canary back, whether the registry answers or not; returns the exit code."""
     manifest, settings = _deployed(use_case)
     canary = canary_in_force(manifest, settings)
@@ -41,7 +41,7 @@ def stop_canary(use_case: str, reason: str, wait: bool) -> int:
             f"no canary of {manifest.use_case} answers; {_by_split(manifest, settings) or _last(manifest)}"
             "start one first"
         )
-    return change_without_registry(use_case, "halt_canary", wait, manifest, canary=canary, reason=reason)
+    return change_without_registry(use_case, "halt_canary", wait, manifest, by, canary=canary, reason=reason)
 
 
 def show_status(use_case: str) -> None:
@@ -96,5 +96,5 @@ def _deployed(use_case: str) -> tuple[DeploymentManifest, Settings]:
     platform, found = PlatformResource(), load_use_case(use_case)
     manifest = platform.manifest(found)
     if manifest is None:
-        raise RegistryError(f"use case {found.name} serves no model yet; run the {found.name}_train job")
+        raise NoChampion(found.name, platform.layout.manifest(found.name))
     return manifest, platform.settings

@@ -4,13 +4,11 @@ Upstream: every stage. Downstream: a newcomer, and the README's pictures. Each s
 already done, so a second run continues where the first one stopped.
 """
 
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +35,7 @@ from shadow_platform.contracts.use_case import DemoPlan, UseCase
 from shadow_platform.partitions import partition_range, start_of
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
+from shadow_platform.telemetry.quiet import quiet
 from shadow_platform.use_cases import load_use_case
 
 CONSOLE = Console()
@@ -133,11 +132,11 @@ def run_demo(
         simulated = chosen(use_case)
         if simulated is not None:
             choose(platform, use_case, simulated)
-        _play(use_case_name, use_case, use_case.demo, platform)
+        with quiet():
+            _play(use_case_name, use_case, use_case.demo, platform)
 
 
 def _play(address: str, use_case: UseCase, plan: DemoPlan, platform: PlatformResource) -> None:
-    _silence_libraries()
     prepare_dagster_home(platform.settings)
     columns = (TextColumn("{task.description:<46}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=CONSOLE) as progress, dg.DagsterInstance.get() as instance:
@@ -148,15 +147,6 @@ def _play(address: str, use_case: UseCase, plan: DemoPlan, platform: PlatformRes
         _serve_and_judge(demo)
     CONSOLE.print(closing_table(platform, use_case))
     CONSOLE.print("seconds a stage: " + ", ".join(f"{k} {v:.0f}" for k, v in demo.stage_seconds.items()))
-
-
-def _silence_libraries() -> None:
-    """Leave the terminal to the progress bars: what libraries warn of themselves helps nobody who watches."""
-    # Filters do not last: some of them are set anew by the libraries as they are imported.
-    warnings.showwarning = lambda *_, **__: None
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    for name in ("mlflow", "alembic", "skl2onnx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _prepare_models(demo: Demo) -> None:

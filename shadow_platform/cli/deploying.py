@@ -7,7 +7,6 @@ Importing Dagster, MLflow and a use case's tools takes longer than a rollback ma
 the workers answer with a change that needs no registry.
 """
 
-import getpass
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from shadow_platform.adapters import deployment
-from shadow_platform.adapters.deployment.worker_states import is_converged, live_workers
+from shadow_platform.adapters.deployment.worker_states import is_converged, live_workers, refusing
 from shadow_platform.adapters.log import FileLogSink
+from shadow_platform.cli.persons import person
 from shadow_platform.contracts.deployment import DeploymentManifest, WorkerState
 from shadow_platform.contracts.errors import RegistryError
 from shadow_platform.contracts.layout import Layout
@@ -35,18 +35,23 @@ POLL_S = 0.1
 CONSOLE = Console()
 
 
-def change(use_case: str, transition: "Transition", wait: bool, **arguments: Any) -> int:
-    """Carry out a transition; returns the exit code of ``await_workers``."""
+def change(use_case: str, transition: "Transition", wait: bool, by: str | None = None, **arguments: Any) -> int:
+    """Carry out a transition, booked to ``by`` or to this user; returns the exit code of ``await_workers``."""
     from shadow_platform.resources import PlatformResource
 
     platform, found = PlatformResource(), load_use_case(use_case)
-    manifest = platform.deploy(found, transition, actor=getpass.getuser(), **arguments)
+    manifest = platform.deploy(found, transition, actor=person(by), **arguments)
     CONSOLE.print(_summary(manifest))
     return await_workers(platform.layout, manifest) if wait else 0
 
 
 def change_without_registry(
-    use_case: str, transition: "EmergencyChange", wait: bool, expected: DeploymentManifest, **arguments: Any
+    use_case: str,
+    transition: "EmergencyChange",
+    wait: bool,
+    expected: DeploymentManifest,
+    by: str | None = None,
+    **arguments: Any,
 ) -> int:
     """Carry out a transition that an outage of the registry must not delay; its aliases follow when it answers.
 
@@ -59,7 +64,7 @@ def change_without_registry(
             layout,
             audit,
             use_case=name,
-            actor=getpass.getuser(),
+            actor=person(by),
             expected_generation=expected.generation,
             now=datetime.now(UTC),
             **arguments,
@@ -84,6 +89,9 @@ def _reconcile(use_case: str) -> None:
 def await_workers(layout: Layout, manifest: DeploymentManifest) -> int:
     """Print a table of the workers once all have loaded the manifest, one refused it, or the time is over.
 
+    A refusal counts if it is of this manifest, or of a later one, and of a model that this one lets answer by itself:
+    what a worker said before the change, or says of a challenger that ``CANARY_SPLIT`` lets answer, is shown only.
+
     Returns:
         Exit code: 0 when every live worker answers with it, or none runs here; else 1.
     """
@@ -99,7 +107,7 @@ def await_workers(layout: Layout, manifest: DeploymentManifest) -> int:
     for worker in workers:
         if worker.refusal:
             CONSOLE.print(f"worker {worker.pid} refused: {worker.refusal}")
-    if _is_refused(workers) or not is_converged(workers, manifest.generation):
+    if _is_refused(workers, manifest) or not is_converged(workers, manifest.generation):
         CONSOLE.print(
             f"not every worker answers with generation {manifest.generation}; what it had goes on answering. "
             "Undo the change, or see the service's log below SHADOW_HOME/serving"
@@ -116,11 +124,14 @@ def _look(layout: Layout, manifest: DeploymentManifest, before: Sequence[WorkerS
 
 
 def _is_decided(workers: Sequence[WorkerState], manifest: DeploymentManifest) -> bool:
-    return _is_refused(workers) or is_converged(workers, manifest.generation)
+    return _is_refused(workers, manifest) or is_converged(workers, manifest.generation)
 
 
-def _is_refused(workers: Sequence[WorkerState]) -> bool:
-    return any(worker.refusal is not None for worker in workers)
+def _is_refused(workers: Sequence[WorkerState], manifest: DeploymentManifest) -> bool:
+    models = [manifest.champion]
+    if manifest.canary is not None and manifest.canary.share > 0:
+        models.append(manifest.canary.model)
+    return bool(refusing(workers, manifest.generation, {model.version for model in models}))
 
 
 def _summary(manifest: DeploymentManifest) -> str:

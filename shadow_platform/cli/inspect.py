@@ -7,6 +7,7 @@ import csv
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -16,7 +17,8 @@ from rich.table import Table
 
 from shadow_platform.cli.options import RowFormat
 from shadow_platform.cli.servers import server_checks
-from shadow_platform.contracts.errors import SettingsError, ShadowPlatformError
+from shadow_platform.cli.system_errors import refused_by_system
+from shadow_platform.contracts.errors import NoChampion, SettingsError, ShadowPlatformError
 from shadow_platform.contracts.tables import MODEL_VERSIONS
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
@@ -36,10 +38,15 @@ def run_sql(query: str, row_format: RowFormat) -> None:
         raise ShadowPlatformError(f"{warehouse} does not exist yet; run `shadow demo` or materialize `warehouse`")
     try:
         with duckdb.connect(str(warehouse), read_only=True) as connection:
+            # Else a day is cut where the machine's clock has its midnight.
+            connection.execute("SET TimeZone = 'UTC'")
             relation = connection.sql(query)
             names, rows = ([], []) if relation is None else (relation.columns, relation.fetchall())
     except duckdb.Error as error:
         raise ShadowPlatformError(f"{query!r}: {error}") from error
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if row_format is RowFormat.JSON and twice:
+        raise ShadowPlatformError(f"two columns are called {', '.join(twice)}, JSON keeps one; rename one with AS")
     _print_rows(names, rows, row_format)
 
 
@@ -80,7 +87,8 @@ def _text(value: object) -> str:
 def _home() -> str:
     layout = load_settings().layout
     layout.home.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(layout.home).free
+    with tempfile.TemporaryFile(dir=layout.home):  # a folder that is there may still be one to read only
+        free = shutil.disk_usage(layout.home).free
     if free < MIN_FREE_BYTES:
         raise ShadowPlatformError(f"{free / 1e9:.1f} GB free below {layout.home}, expected 2; make room")
     return f"{layout.home}, {free / 1e9:.0f} GB free"
@@ -119,7 +127,7 @@ def _deployment(use_case: str) -> str:
     layout, use_case = load_settings().layout, load_use_case(use_case).name
     manifest = read_manifest(layout.manifest(use_case))
     if manifest is None:
-        raise ShadowPlatformError(f"{layout.manifest(use_case)} does not exist; run the {use_case}_train job")
+        raise NoChampion(use_case, layout.manifest(use_case))
     Bundle.load(layout.bundles / manifest.champion.bundle_hash).selftest()
     return f"generation {manifest.generation}, champion {manifest.champion.version} passes its self-test"
 
@@ -135,17 +143,26 @@ def examine(use_case: str) -> int:
         "settings": _settings,
         "home": _home,
         "use case": lambda: load_use_case(use_case).title,
-        "feature store": lambda: _feature_store(use_case),
-        "registry": lambda: _registry(use_case),
-        "deployment": lambda: _deployment(use_case),
     }
+    # Of settings or a use case that cannot be read they would only say so again.
+    with suppress(ShadowPlatformError):
+        load_use_case(use_case)
+        checks |= {
+            "feature store": lambda: _feature_store(use_case),
+            "registry": lambda: _registry(use_case),
+            "deployment": lambda: _deployment(use_case),
+        }
     with suppress(SettingsError):  # which the first check tells
         checks |= server_checks(load_settings())
     failed = 0
     for name, check in checks.items():
         try:
             typer.secho(f"ok    {name}: {check()}", fg="green")
+            continue
         except ShadowPlatformError as error:
-            failed += 1
-            typer.secho(f"fail  {name}: {error}", fg="red")
+            told = str(error)
+        except OSError as error:
+            told = refused_by_system(error)
+        failed += 1
+        typer.secho(f"fail  {name}: {told}", fg="red")
     return 1 if failed else 0

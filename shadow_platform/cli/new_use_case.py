@@ -48,6 +48,9 @@ def new_use_case(
     absent = [f"--{role.replace('_', '-')}" for role, column in given.items() if column is None]
     if csv and absent:
         raise UseCaseError(f"{', '.join(absent)} missing: say which column of {csv} it is; see --help")
+    idle = [f"--{role.replace('_', '-')}" for role, column in given.items() if column is not None]
+    if csv is None and idle:
+        raise UseCaseError(f"{', '.join(idle)} names a column of --csv, which is missing; give it, or leave both out")
     with tempfile.TemporaryDirectory() as scratch:
         path, roles = csv, Roles(**{role: column or "" for role, column in given.items()})
         if path is None:

@@ -23,8 +23,11 @@ def retrain(
         bool, typer.Option("--promote/--no-promote", help="Whether promotion may act on the gate's decision on it.")
     ] = True,
     drift_threshold: Annotated[
-        float, typer.Option(help="Share of drifted features that asks for a training.", min=0, max=1)
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            help="Share of drifted features that asks for a training. Default: the drift verdict's limit.", min=0, max=1
+        ),
+    ] = None,
     environment: Annotated[
         Literal["development", "staging", "production"],
         typer.Option(help="Whose approval rule its rollout must satisfy, beside that of ENVIRONMENT."),
@@ -34,7 +37,10 @@ def retrain(
     ] = None,
 ) -> None:
     """Train a new challenger if the newest drift verdict asks for it. Exit 0: trained, 1: nothing to do, with why."""
-    from shadow_platform.cli.trainings import Wish, start_retraining
+    from shadow_platform.telemetry.quiet import quiet
 
-    wish = Wish(force, promote, drift_threshold, environment, as_of)
-    raise typer.Exit(start_retraining(use_case, wish))
+    with quiet():
+        from shadow_platform.cli.trainings import Wish, start_retraining
+
+        code = start_retraining(use_case, Wish(force, promote, drift_threshold, environment, as_of))
+    raise typer.Exit(code)

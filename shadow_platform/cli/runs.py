@@ -18,7 +18,7 @@ import dagster as dg
 from filelock import FileLock
 
 from shadow_platform.contracts.errors import ShadowPlatformError
-from shadow_platform.contracts.retraining import HOST_TAG
+from shadow_platform.contracts.retraining import BEAT_TAG, HOST_TAG
 from shadow_platform.settings import Settings
 
 # The instance keeps every event for the UI; a terminal with progress bars wants errors alone.
@@ -110,20 +110,24 @@ def run_job(
     Raises:
         ShadowPlatformError: the run failed; names the step and its error.
     """
+    # The room brings every sensor's imports, which a command that runs no job does without.
+    from shadow_platform.automation.pulse import beating
+
     run_id = str(uuid4())
     done = threading.Event()
     watcher = threading.Thread(target=_watch_steps, args=(instance, run_id, on_step, done), daemon=True)
     if on_step:
         watcher.start()
     try:
-        result = job.execute_in_process(
-            run_config={**QUIET, **(run_config or {})},
-            instance=instance,
-            tags={**(tags or {}), HOST_TAG: socket.gethostname()},
-            run_id=run_id,
-            raise_on_error=False,
-            asset_selection=asset_selection,
-        )
+        with beating(instance, run_id):
+            result = job.execute_in_process(
+                run_config={**QUIET, **(run_config or {})},
+                instance=instance,
+                tags={**(tags or {}), HOST_TAG: socket.gethostname(), BEAT_TAG: "0"},
+                run_id=run_id,
+                raise_on_error=False,
+                asset_selection=asset_selection,
+            )
     finally:
         done.set()
         if on_step:

@@ -10,12 +10,22 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shadow_platform.cli.options import ReasonOption, UseCaseOption
-from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.cli.options import (
+    ByOption,
+    ReasonOption,
+    SoleUseCaseOption,
+    UseCaseOption,
+    WaitOption,
+    require_period,
+)
+from shadow_platform.contracts.errors import NoChampion, ShadowPlatformError
+
+if TYPE_CHECKING:
+    from shadow_platform.resources import Transition
 
 challengers_app = typer.Typer(help="Models in the shadow: how they do, and how much they score.")
 
@@ -46,11 +56,12 @@ def challengers(
 @challengers_app.command("set")
 def set_policy(
     version: Annotated[str, typer.Argument(help="Registry version of a challenger in the shadow.")],
-    use_case: UseCaseOption,
+    use_case: SoleUseCaseOption,
     sample_rate: Annotated[float | None, typer.Option(help="Share of requests it scores.", min=0.0, max=1.0)] = None,
     max_lag: Annotated[float | None, typer.Option(help="Drop predictions older than this, seconds.", min=0.001)] = None,
     no_max_lag: Annotated[bool, typer.Option("--no-max-lag", help="Never drop a prediction for its age.")] = False,
     reason: ReasonOption = "changed by hand",
+    by: ByOption = None,
 ) -> None:
     """Change how much a challenger scores while it runs; what is not named stays. Nothing is lost or scored twice."""
     from shadow_platform.adapters.deployment.challengers import challenger
@@ -58,20 +69,58 @@ def set_policy(
     from shadow_platform.resources import PlatformResource
     from shadow_platform.use_cases import load_use_case
 
-    manifest = PlatformResource().manifest(load_use_case(use_case))
+    if no_max_lag and max_lag is not None:
+        raise ShadowPlatformError(f"give one of --max-lag {max_lag:g} and --no-max-lag")
+    if sample_rate is None and max_lag is None and not no_max_lag:
+        raise ShadowPlatformError("nothing to change; give --sample-rate, --max-lag or --no-max-lag")
+    found = load_use_case(use_case)
+    manifest = PlatformResource().manifest(found)
     if manifest is None:
-        raise ShadowPlatformError(f"no model of {use_case} is deployed; run the training job, or `shadow demo`")
+        raise NoChampion(found.name)
     before = challenger(manifest, version)
-    kept_lag = None if no_max_lag else before.max_lag_s
+    rate, kept_lag = (
+        before.sample_rate if sample_rate is None else sample_rate,
+        None if no_max_lag else before.max_lag_s,
+    )
     change(
         use_case,
         "set_shadow_policy",
         wait=False,
+        by=by,
         version=version,
-        sample_rate=before.sample_rate if sample_rate is None else sample_rate,
+        sample_rate=rate,
         max_lag_s=kept_lag if max_lag is None else max_lag,
         reason=reason,
     )
+    if rate < found.gate.min_coverage:
+        typer.echo(
+            f"the gate decides nothing on version {version} meanwhile: it wants {found.gate.min_coverage:.0%} of the "
+            f"requests compared, and counts what is left out as missing; `shadow replay {version}` scores that later"
+        )
+
+
+@challengers_app.command("add")
+def add(
+    version: Annotated[str, typer.Argument(help="Registry version that is to shadow the champion.")],
+    reason: ReasonOption,
+    use_case: SoleUseCaseOption,
+    wait: WaitOption = True,
+    by: ByOption = None,
+) -> None:
+    """Let a version shadow the champion from now on. Where three do, the oldest that nothing keeps leaves."""
+    raise typer.Exit(_change_who_shadows(use_case, "add_challenger", version, reason, wait, by))
+
+
+@challengers_app.command("remove")
+def remove(
+    version: Annotated[str, typer.Argument(help="Registry version of a challenger in the shadow.")],
+    reason: ReasonOption,
+    use_case: SoleUseCaseOption,
+    wait: WaitOption = True,
+    by: ByOption = None,
+) -> None:
+    """Take a version out of the shadow; a canary answers nobody any more. What it scored stays."""
+    raise typer.Exit(_change_who_shadows(use_case, "remove_challenger", version, reason, wait, by))
 
 
 def replay(
@@ -84,6 +133,7 @@ def replay(
 
     What a live challenger dropped is filled; what it is still due is left to it.
     """
+    require_period(start, end)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -97,6 +147,31 @@ def replay(
     if process.returncode:
         raise ShadowPlatformError(other[-1] if other else f"the replay ended with code {process.returncode}")
     typer.echo(counts.strip())
+
+
+def _change_who_shadows(
+    use_case: str, transition: "Transition", version: str, reason: str, wait: bool, by: str | None
+) -> int:
+    from shadow_platform.cli.deploying import change
+
+    there = _shadowing(use_case)
+    if transition == "remove_challenger" and version not in there:
+        raise ShadowPlatformError(f"version {version} is not in the shadow; there: {', '.join(there) or 'none'}")
+    code = change(use_case, transition, wait, by, version=version, reason=reason)
+    typer.echo(f"in the shadow: {', '.join(_shadowing(use_case)) or 'none'}")
+    return code
+
+
+def _shadowing(use_case: str) -> list[str]:
+    """Versions in the shadow, newest first; raises ``NoChampion`` when nobody is shadowed."""
+    from shadow_platform.resources import PlatformResource
+    from shadow_platform.use_cases import load_use_case
+
+    platform, found = PlatformResource(), load_use_case(use_case)
+    manifest = platform.manifest(found)
+    if manifest is None:
+        raise NoChampion(found.name, platform.layout.manifest(found.name))
+    return [model.version for model in manifest.challengers]
 
 
 def _replaying(use_case: str, version: str, start: datetime | None, end: datetime | None) -> "subprocess.Popen[str]":
@@ -134,7 +209,7 @@ def _summaries(use_case: str, window: str) -> list[dict[str, Any]]:
     platform, found = PlatformResource(), load_use_case(use_case)
     manifest = platform.manifest(found)
     if manifest is None:
-        raise ShadowPlatformError(f"no model of {found.name} is deployed; run the training job, or `shadow demo`")
+        raise NoChampion(found.name, platform.layout.manifest(found.name))
     summary = ShadowView(platform.layout, found).comparison(manifest, window, datetime.now(UTC))
     rows: list[dict[str, Any]] = summary["challengers"]
     return rows

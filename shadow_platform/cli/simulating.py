@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from shadow_platform.cli.options import UseCaseOption
+from shadow_platform.contracts.errors import ShadowPlatformError
 
 simulation_app = typer.Typer(
     help="The simulated world a home plays: how large it is, and which drift happens when.", no_args_is_help=True
@@ -51,6 +52,17 @@ DurationOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Another seed is another world with the same laws.", min=0)]
 
 
+def require_drift(context: typer.Context, drift: DriftChoice | None) -> None:
+    """Raise ``ShadowPlatformError`` for an option of a drift that is not asked for: it would change nothing."""
+    if drift not in (None, DriftChoice.NONE):
+        return
+    for parameter in context.command.params:
+        source, option = context.get_parameter_source(parameter.name or ""), parameter.opts[0]
+        if option.startswith("--drift-") and source is not None and source.name != "DEFAULT":
+            kinds = ", ".join(choice for choice in DriftChoice if choice is not DriftChoice.NONE)
+            raise ShadowPlatformError(f"{option} needs --drift, the kind of drift: {kinds}")
+
+
 @simulation_app.command("show")
 def show(use_case: UseCaseOption) -> None:
     """The plan in force, and what each kind of drift would change."""
@@ -62,6 +74,7 @@ def show(use_case: UseCaseOption) -> None:
 
 @simulation_app.command("set")
 def set_plan(
+    context: typer.Context,
     use_case: UseCaseOption,
     drift: DriftOption = None,
     start: StartOption = None,
@@ -76,6 +89,7 @@ def set_plan(
     from shadow_platform.resources import PlatformResource
     from shadow_platform.use_cases import load_use_case
 
+    require_drift(context, drift)
     value = load_use_case(use_case)
     choose(PlatformResource(), value, planned(value, drift, start, size, shape, duration_days, entities, seed))
     show_plan(value)

@@ -36,6 +36,11 @@ def planned(
         if not 0 < size <= 1:
             raise ShadowPlatformError(f"--drift-size {size:g} is not in (0, 1]; 1 is the strongest that is believable")
         first = start.date() if start else _start_of_story(use_case)
+        if first < use_case.first_partition:
+            raise ShadowPlatformError(
+                f"--drift-start {first} lies before the first events of {use_case.name}, of "
+                f"{use_case.first_partition}: there is nothing to drift from; choose a later day"
+            )
         drifts = (
             DriftInjection.model_validate(
                 {"kind": drift, "start": first, "size": size, "shape": shape, "duration_days": duration_days}

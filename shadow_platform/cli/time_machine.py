@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shadow_platform.cli.options import UseCaseOption
-from shadow_platform.cli.simulating import DriftOption, EntitiesOption, SeedOption, Shape, ShapeOption, SizeOption
+from shadow_platform.cli.simulating import (
+    DriftOption,
+    EntitiesOption,
+    SeedOption,
+    Shape,
+    ShapeOption,
+    SizeOption,
+    require_drift,
+)
 
 if TYPE_CHECKING:
     from shadow_platform.contracts.use_case import UseCase
@@ -23,6 +31,7 @@ ENTITIES_SHARE = 0.2
 
 
 def simulate(
+    context: typer.Context,
     use_case: UseCaseOption,
     policy: Annotated[str, typer.Option(help="never, newest, monthly, naive or ours.")] = "ours",
     days: Annotated[int, typer.Option(help="Days with answers.", min=1)] = 180,
@@ -51,6 +60,7 @@ def simulate(
     from shadow_platform.time_machine import plan_trip
     from shadow_platform.use_cases import load_use_case
 
+    require_drift(context, drift)
     value = load_use_case(use_case)
     plan = None
     if value.simulation is not None or drift is not None or entities is not None or seed:
@@ -73,8 +83,8 @@ def _play(trip: "Trip", output: Path | None, *, anew: bool) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from shadow_platform.settings import load_settings
+    from shadow_platform.telemetry.quiet import quiet
     from shadow_platform.time_machine import Journey
-    from shadow_platform.time_machine.quiet import quiet
 
     base = load_settings().layout.time_machine(trip.use_case.name)
     folder = _ready((output or base / trip.policy.name).resolve(), anew=anew)

@@ -31,7 +31,7 @@ class Wish:
 
     force_retrain: bool
     promote_challenger: bool
-    drift_threshold: float
+    drift_threshold: float | None
     environment: str
     as_of: str | None
 

@@ -5,7 +5,7 @@ Promotion writes it (atomically, after the registry alias); serving workers and 
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from shadow_platform.contracts.verdicts import Frozen
 
@@ -48,17 +48,26 @@ class Canary(Frozen):
 class WorkerState(Frozen):
     """What one serving worker answers with, as it says itself; see ``Layout.worker_states``.
 
+    Workers and commands of two versions of the platform meet here: what one does not know yet it leaves out.
+
     Attributes:
         generation: of the manifest that is loaded; ``None`` before the first.
-        refusal: why a newer manifest is not in service.
+        refusal: why not everything of the newest manifest is in service.
+        refused_generation: of the manifest that the refusal is about; ``None``: nothing is refused, or the manifest
+            cannot be read.
+        refused_version: the model of it that is not in service.
         seen_at: last sign of life.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     pid: int
     generation: int | None
     champion_version: str | None
     canary_version: str | None
     refusal: str | None
+    refused_generation: int | None = None
+    refused_version: str | None = None
     loaded_at: datetime | None
     seen_at: datetime
 

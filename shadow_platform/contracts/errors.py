@@ -40,6 +40,21 @@ class RegistryError(ShadowPlatformError):
     """The model registry does not answer or does not hold what was asked for."""
 
 
+class NoChampion(RegistryError):
+    """A use case serves no model yet.
+
+    Args:
+        manifest: where its deployment would stand.
+    """
+
+    def __init__(self, use_case: str, manifest: object = None) -> None:
+        missing = f" ({manifest} is missing)" if manifest else ""
+        super().__init__(
+            f"use case {use_case} serves no model yet{missing}; "
+            f"run the job {use_case}_train in `shadow ui`, or `shadow demo -u {use_case}`"
+        )
+
+
 class TransitionConflict(RegistryError):
     """Compare-and-swap failed: the alias no longer points where the caller believed it did."""
 

@@ -117,6 +117,10 @@ class Layout:
         """The rollout under way, or the last one that ended (JSON)."""
         return self.manifest(use_case).with_suffix(".rollout")
 
+    def canary_evidence(self, use_case: str) -> Path:
+        """What was read of a canary's step; a shortcut that can be made anew from the prediction log."""
+        return self.home / "serving" / f"{use_case}.canary"
+
     def worker_states(self, use_case: str) -> Path:
         """Folder in which every serving worker keeps one file ``<pid>.json`` about itself."""
         return self.home / "serving" / f"{use_case}.workers"

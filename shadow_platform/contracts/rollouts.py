@@ -7,7 +7,13 @@ Belongs here: what is noted of a rollout. Does not belong here: what comes next 
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
+from shadow_platform.contracts.records import Variant
 from shadow_platform.contracts.verdicts import Frozen
+
+KeptCall = tuple[float, int, float | None]
+"""When a call was logged (seconds since the epoch), its draw, and its latency; ``None``: the canary failed it."""
 
 
 class RolloutState(StrEnum):
@@ -64,3 +70,32 @@ class Rollout(Frozen):
     bento: str | None = None
     n_failures: int = 0
     detail: str
+
+
+class CanaryEvidence(Frozen):
+    """What the prediction log says of a canary since its step began, as far as it was read.
+
+    A shortcut: without it the log is read again from the step's beginning.
+
+    Attributes:
+        since: when the step began.
+        most: calls that are kept.
+        after: byte up to which each segment of the log was read.
+        batches: of each segment, what the rows of one batch have in common, of the last one: the next may be of it.
+        n_requests: answered by the canary.
+        n_halvings: how often the calls became too many; of ``n_halvings`` times every second request they are kept.
+    """
+
+    use_case: str
+    version: str
+    since: datetime
+    most: int
+    after: dict[str, int] = Field(default_factory=dict)
+    batches: dict[str, tuple[Variant, str, float]] = Field(default_factory=dict)
+    n_requests: int = 0
+    n_halvings: int = 0
+    calls: tuple[KeptCall, ...] = ()
+
+    def is_of(self, other: "CanaryEvidence") -> bool:
+        """Whether both are about the same step and keep as much."""
+        return (self.version, self.since, self.most) == (other.version, other.since, other.most)

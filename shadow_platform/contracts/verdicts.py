@@ -48,13 +48,14 @@ class GateSequence(Frozen):
     are all its watches: the sequences of a family together falsely act with chance ``GatePolicy.alpha`` at most.
 
     Attributes:
-        sequence_id: SHA-256 of use case, purpose, both bundles, what the policy says besides the defaults, and of a
-            watch its start: asking again, after a restart or by two processes, continues it and spends nothing.
+        sequence_id: SHA-256 of use case, purpose, both bundles, what the policy says besides the defaults, and the
+            start of a watch, or of the challenge of a version that served before: asking again, after a restart or by
+            two processes, continues it and spends nothing.
         ordinal: place in the family in order of opening, from 1; a changed policy opens a further one.
         alpha: of the sequence: the family's, times ``6 / (pi^2 ordinal^2)``.
         policy: the gate policy in force when it was opened, as JSON.
-        evidence_from: requests before it tell nothing: one of the models was fitted or calibrated on them, or the
-            promotion that is watched came later.
+        evidence_from: requests before it tell nothing: one of the models was fitted or calibrated on them, the
+            promotion that is watched came later, or the challenger was champion since and gave way.
     """
 
     sequence_id: str

@@ -4,18 +4,14 @@ Upstream: ``deployments``, adapters, and ``domain.slo``, which the guard shares.
 """
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
-from shadow_platform.contracts.errors import LogError
-from shadow_platform.contracts.records import PredictionRecord
-from shadow_platform.contracts.rollouts import Rollout
+from shadow_platform.contracts.rollouts import CanaryEvidence, Rollout
 from shadow_platform.contracts.use_case import UseCase
-from shadow_platform.domain.slo import CallCounter, Objectives, SloVerdict, judge
+from shadow_platform.domain.slo import Objectives, SloVerdict, judge, latencies_of, most_calls
 from shadow_platform.resources.deployments import Deployments
 
 if TYPE_CHECKING:
@@ -86,52 +82,37 @@ class Rollouts(Deployments):
         champion = DeployedModel(version=version, bundle_hash=found.bundle_hash, model_name=found.model_name, since=at)
         return succeeded(manifest, champion, at)
 
-    def release_bento(self, tag: str) -> None:
-        """Let ``latest`` of the store be a Bento whose deployment is in force; nothing if it was removed."""
-        name, _, version = tag.partition(":")
-        folder = self.layout.bentos / "bentos" / name
-        if (folder / version).is_dir():
-            (folder / "latest").write_text(version, encoding="utf-8")
+    def canary_verdict(
+        self, use_case: UseCase, version: str, since: datetime, limit: int | None = None
+    ) -> tuple[int, SloVerdict]:
+        """Requests that a canary answered since a time, and the verdict of the service's objectives on them.
 
-    def canary_verdict(self, use_case: UseCase, version: str, since: datetime) -> tuple[int, SloVerdict]:
-        """Requests that a canary answered since a time, and the verdict of the service's objectives on them."""
+        Args:
+            limit: lines of the prediction log that are read at most, beyond those that were read before; ``None``: all.
+        """
+        from shadow_platform.resources.canary_evidence import read_on
+
         settings = self.settings
-        counter = CallCounter(champion_version=None, canary_version=version)
-        n, calls = 0, list[tuple[str, float | None]]()
-        for record in self._canary_predictions(use_case, since):
-            n += record.variant == "canary" and record.model_version == version
-            call = counter.call(record)
-            if call is not None:
-                calls.append((record.logged_at, call.latency_ms))
-        # The segments of several workers are read one after another.
-        latencies = [latency_ms for _, latency_ms in sorted(calls, key=itemgetter(0))]
         objectives = Objectives(settings.slo_p95_ms, settings.slo_error_rate, settings.slo_min_requests)
-        return n, judge(latencies, objectives)
+        step = CanaryEvidence(use_case=use_case.name, version=version, since=since, most=most_calls(objectives))
+        evidence = read_on(self.layout, step, limit)
+        return evidence.n_requests, judge(latencies_of(evidence), objectives)
 
-    def _canary_predictions(self, use_case: UseCase, since: datetime) -> Iterator[PredictionRecord]:
-        """What canaries answered, or failed to, since a time; a line that is no prediction is left out."""
-        from shadow_platform.adapters.log import FileLogSource, decode_prediction
+    def refusal_of_workers(
+        self, use_case: UseCase, generation: int, version: str, timeout_s: float = CONVERGENCE_S
+    ) -> str | None:
+        """Why a live worker of this machine does not answer from a generation; ``None``: all do, or none is there.
 
-        for line in FileLogSource(self.layout.log("predictions", use_case.name), since).read({}):
-            if b'"canary"' not in line.payload and b'"is_fallback":true' not in line.payload:
-                continue
-            try:
-                record = decode_prediction(line.payload)
-                is_new = datetime.fromisoformat(record.logged_at) > since
-            except (LogError, ValueError):
-                continue
-            if is_new:
-                yield record
-
-    def refusal_of_workers(self, use_case: UseCase, generation: int, timeout_s: float = CONVERGENCE_S) -> str | None:
-        """Why a live worker of this machine does not answer from a generation; ``None``: all do, or none is there."""
-        from shadow_platform.adapters.deployment.worker_states import is_converged, live_workers
+        Args:
+            version: the model that is waited for; another that is refused, such as a canary beside it, decides nothing.
+        """
+        from shadow_platform.adapters.deployment.worker_states import is_converged, live_workers, refusing
 
         deadline = time.monotonic() + timeout_s
         while True:
             # Workers live by the clock on the wall, whatever time is simulated.
             workers = live_workers(self.layout, use_case.name, datetime.now(UTC))
-            refused = [worker for worker in workers if worker.refusal is not None]
+            refused = refusing(workers, generation, {version})
             if refused:
                 return f"worker {refused[0].pid} refuses it: {refused[0].refusal}"
             if is_converged(workers, generation):

@@ -58,8 +58,9 @@ def topics_of(use_case: UseCase, only: str | None = None) -> dict[str, Topic]:
     topics = {kind.name: kind.topic for kind in use_case.events if kind.topic is not None}
     found = {kind: topic for kind, topic in topics.items() if only in (None, topic.name)}
     if not found:
-        known = ", ".join(topic.name for topic in topics.values()) or "none; give one to an EventKind"
-        raise UseCaseError(f"use case {use_case.name} has no topic{f' {only!r}' if only else ''}; it has {known}")
+        known = ", ".join(topic.name for topic in topics.values())
+        advice = f"it has {known}" if known else "give an EventKind one, with topic="
+        raise UseCaseError(f"use case {use_case.name} has no topic{f' {only!r}' if only else ''}; {advice}")
     return found
 
 

@@ -86,7 +86,6 @@ class DeclarationRules(Rules):
         assert set(use_case.gate.segments) <= categorical
         assert set(use_case.drift.segments or ()) <= categorical
         assert use_case.gate.cluster in {None, "hour", "day", "subject_id", "day_and_subject", *use_case.feature_names}
-        assert (use_case.gate.method, use_case.gate.cluster) != ("betting", "day_and_subject"), "bets follow time"
         for attribute in use_case.fairness.attributes if use_case.fairness else ():
             assert attribute.feature in use_case.feature_names
             assert (attribute.feature in categorical) == (not attribute.edges)

@@ -143,7 +143,7 @@ def test_another_champion_than_judged_is_a_conflict(
 
 
 def test_what_is_missing_is_said(registry: FrailRegistry, layout: Layout, audit: InMemoryLog) -> None:
-    with pytest.raises(RegistryError, match="deploy a champion first"):
+    with pytest.raises(RegistryError, match=r"serves no model yet; run the job .*_train in `shadow ui`"):
         deployment.promote(registry, layout, audit, version="1", **WHO)
     deployment.deploy_initial(registry, layout, audit, version="1", **WHO)
     with pytest.raises(RegistryError, match="nothing to roll back to"):

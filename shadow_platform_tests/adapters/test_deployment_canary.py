@@ -101,6 +101,26 @@ def test_repeating_a_change_of_the_canary_changes_nothing(shop: Shop) -> None:
     assert shop.manifest.generation == 5
 
 
+@pytest.mark.parametrize(
+    ("change", "terms", "said"),
+    [
+        ("promote", {"version": "2"}, "version 2 was to be champion after generation"),
+        ("start_canary", {"version": "2", "share": 0.1}, "version 2 was to answer as canary of generation"),
+        ("set_canary_share", {"share": 0.1}, r"10\.0% were to be answered by the canary of generation"),
+    ],
+)
+def test_a_change_that_was_chosen_for_an_earlier_deployment_is_not_carried_out(
+    shop: Shop, change: str, terms: dict[str, Any], said: str
+) -> None:
+    seen = shop.change("start_canary", version="2", share=0.05)
+    before = shop.halt(seen.canary, seen.generation)
+
+    with pytest.raises(TransitionConflict, match=said):
+        shop.change(change, expected_generation=seen.generation, **terms)
+
+    assert shop.manifest == before
+
+
 def test_a_canary_that_cannot_be_is_refused_with_the_reason(shop: Shop) -> None:
     with pytest.raises(RegistryError, match="no canary of shop answers; start one first"):
         shop.change("set_canary_share", share=0.5)

@@ -1,10 +1,12 @@
 """Which workers count as live, and when all of them answer from one generation."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psutil
 import pytest
@@ -13,6 +15,7 @@ from shadow_platform.adapters.deployment.worker_states import (
     STALE_AFTER_S,
     converged,
     live_workers,
+    refusing,
     remove_dead_workers,
     remove_worker_state,
     write_worker_state,
@@ -34,6 +37,32 @@ def told(pid: int, generation: int | None = 1, age_s: float = 0.0) -> WorkerStat
         loaded_at=NOW,
         seen_at=NOW - timedelta(seconds=age_s),
     )
+
+
+@pytest.mark.parametrize(
+    ("refused", "counts"),
+    [((6, "2"), True), ((7, "2"), True), ((5, "2"), False), ((6, "3"), False), ((None, None), False)],
+)
+def test_a_refusal_counts_for_its_own_generation_and_model(
+    refused: tuple[int | None, str | None], counts: bool
+) -> None:
+    changes = {"refusal": "torn", "refused_generation": refused[0], "refused_version": refused[1]}
+    state = told(OWN, generation=5).model_copy(update=changes)
+    assert refusing([state, told(OTHER)], 6, {"1", "2"}) == [state] * counts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda said: said | {"of_a_later_version": 1}, lambda said: {k: v for k, v in said.items() if "refused" not in k}],
+    ids=["later", "earlier"],
+)
+def test_what_a_worker_of_another_version_of_the_platform_says_is_read(
+    layout: Layout, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    write_worker_state(layout, "shop", told(OWN))
+    path = layout.worker_states("shop") / f"{OWN}.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    assert live_workers(layout, "shop", NOW) == [told(OWN)]
 
 
 def live(layout: Layout) -> list[int]:

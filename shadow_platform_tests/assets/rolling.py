@@ -50,8 +50,10 @@ class RollingPlatform(ServedPlatform):
         BUILT.setdefault(self.shadow_home, []).append(manifest)
         return super().build_bento(use_case, manifest)
 
-    def refusal_of_workers(self, use_case: UseCase, generation: int, timeout_s: float = 0.3) -> str | None:
-        return super().refusal_of_workers(use_case, generation, timeout_s)
+    def refusal_of_workers(
+        self, use_case: UseCase, generation: int, version: str, timeout_s: float = 0.3
+    ) -> str | None:
+        return super().refusal_of_workers(use_case, generation, version, timeout_s)
 
 
 AWAY: dict[str, str] = {}
@@ -154,8 +156,8 @@ class Rolling:
         told = replace(record, logged_at=(self.now - ago).isoformat(), latency_ms=latency_ms + i / 1e6)
         return replace(told, is_fallback=True) if is_failed else replace(told, variant="canary")
 
-    def worker(self, generation: int, refusal: str | None = None) -> None:
-        """This process passes for a worker that has loaded a generation."""
+    def worker(self, generation: int, refusal: str | None = None, refused: tuple[int, str] | None = None) -> None:
+        """This process passes for a worker that has loaded a generation, and refuses a version of a generation."""
         seen = datetime.now(UTC)
         state = WorkerState(
             pid=os.getpid(),
@@ -163,6 +165,8 @@ class Rolling:
             champion_version="1",
             canary_version=None,
             refusal=refusal,
+            refused_generation=refused and refused[0],
+            refused_version=refused and refused[1],
             loaded_at=seen,
             seen_at=seen + timedelta(minutes=1),
         )

@@ -155,6 +155,32 @@ def test_deciding_again_continues_the_sequence_and_spends_nothing(home: Home) ->
     assert len(stored(home)) == 2
 
 
+def test_a_decision_that_comes_out_again_keeps_its_time_and_its_page(home: Home) -> None:
+    before = decision_named(home.platform, USE_CASE, None)
+    assert before.page == ""
+
+    decide(home, has_page=True)
+    paged = decision_named(home.platform, USE_CASE, None)
+    decide(home)
+
+    assert (home.layout.home / paged.page).is_file()
+    assert paged == replace(before, page=paged.page)
+    assert decision_named(home.platform, USE_CASE, None) == paged
+
+
+def test_a_decision_that_comes_out_again_behind_another_is_the_newest_again(home: Home) -> None:
+    first = decision_named(home.platform, USE_CASE, None)
+    decide(home, replace(USE_CASE, gate=replace(USE_CASE.gate, margin=0.5)))
+    second = decision_named(home.platform, USE_CASE, None)
+
+    decide(home)
+
+    found = decision_named(home.platform, USE_CASE, None)
+    assert (found.decision, found.page) == (first.decision, first.page)
+    assert found.decided_at > second.decided_at > first.decided_at
+    assert again(home).is_same
+
+
 def test_an_unknown_decision_is_told_with_those_there_are(home: Home) -> None:
     known = stored(home)[0].decision_id[:12]
 

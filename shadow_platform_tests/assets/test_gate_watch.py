@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from shadow_platform.assets.gates.sequences import models_to_judge, opened
+from shadow_platform.assets.gates.sequences import gave_way_at, models_to_judge, opened
 from shadow_platform.assets.promotion.promoting import follow, pending_decision
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.tables import GATE_DECISIONS, PREDICTIONS, SHADOW_COMPARISONS
@@ -51,6 +51,14 @@ def judged(rolling: Rolling) -> list[tuple[Purpose, str]]:
     return [(purpose, model.version) for purpose, model in found]
 
 
+def challenge(rolling: Rolling, version: str) -> GateSequence:
+    """The sequence of a challenger, opened or continued."""
+    found = models_to_judge(rolling.platform, rolling.use_case, rolling.manifest, version)
+    ((purpose, model),) = found
+    assert purpose is Purpose.CHALLENGE
+    return opened(rolling.platform, rolling.use_case, rolling.manifest.champion, model, purpose)
+
+
 def watch(rolling: Rolling) -> GateSequence:
     """The sequence of the watch that is on."""
     (purpose, model), *_ = models_to_judge(rolling.platform, rolling.use_case, rolling.manifest, None)
@@ -79,8 +87,12 @@ def test_of_two_challengers_the_one_that_shadows_for_longer_takes_the_first_plac
 
 
 @pytest.mark.parametrize("way", ["rollback", "emergency_rollback", "alias"])
-def test_a_version_that_was_rolled_back_has_to_challenge_like_any_other(rolling: Rolling, way: str) -> None:
+def test_a_version_that_was_rolled_back_has_to_challenge_on_what_is_answered_from_then_on(
+    rolling: Rolling, way: str
+) -> None:
+    before = challenge(rolling, "2")
     promoted(rolling, "2", watcher="1")
+    rolling.now += timedelta(days=3)
     if way == "rollback":
         rolling.platform.deploy(rolling.use_case, "rollback", **HAND)
     elif way == "alias":
@@ -93,6 +105,49 @@ def test_a_version_that_was_rolled_back_has_to_challenge_like_any_other(rolling:
 
     assert (rolling.manifest.champion.version, rolling.manifest.previous.version) == ("1", "2")  # type: ignore[union-attr]
     assert judged(rolling) == [(Purpose.CHALLENGE, "2")]
+    after = challenge(rolling, "2")
+    assert (after.evidence_from, after.ordinal) == (rolling.now, before.ordinal + 1)
+    rolling.now += timedelta(days=1)
+    assert challenge(rolling, "2") == after
+
+
+def test_while_the_audit_trail_lacks_a_rollback_the_version_it_took_back_is_compared_anew_as_well(
+    rolling: Rolling,
+) -> None:
+    promoted(rolling, "2", watcher="1")
+    rows, now = rolling.platform.transitions(rolling.use_case), rolling.now + timedelta(days=3)
+    champion = rolling.manifest.champion.model_copy(update={"version": "1", "since": now})
+
+    assert gave_way_at(champion, "2", rows) == now
+
+
+def test_a_challenger_that_was_never_taken_back_continues_its_sequence(rolling: Rolling) -> None:
+    """Also one that was champion, as long as the champion in force had not served before."""
+    third = rolling.shadow((0.05, -2.5))
+    before = challenge(rolling, third)
+    promoted(rolling, "2", watcher="1")
+    rolling.now += rolling.use_case.watch_span
+    first = challenge(rolling, "1")
+    rolling.platform.deploy(rolling.use_case, "rollback", **HAND)
+
+    assert first.evidence_from < rolling.manifest.previous.since  # type: ignore[union-attr]
+    assert challenge(rolling, third) == before
+
+
+def test_a_version_that_was_rolled_back_is_not_promoted_again_by_what_promoted_it(
+    decided: Home, layout: Layout
+) -> None:
+    home = decided.copied_to(layout)
+    (first,) = stored(home)
+    promote(home, first.decision_id)
+    home.platform.deploy(USE_CASE, "rollback", **HAND)
+    home.platform.deploy(USE_CASE, "add_challenger", version=CHALLENGER, **HAND)
+
+    decide(home, as_of=AS_OF + timedelta(days=1))
+
+    second = next(decision for decision in stored(home) if decision.decision_id != first.decision_id)
+    assert (first.decision, second.decision) == (Decision.PROMOTE, Decision.WAIT)
+    assert (second.purpose, second.maturity.n_requests) == (Purpose.CHALLENGE, 0)
 
 
 def test_a_version_promoted_again_is_watched_anew_on_what_it_answers_from_then_on(rolling: Rolling) -> None:

@@ -94,6 +94,30 @@ def test_a_run_by_hand_trains_if_the_verdict_failed_or_its_score_exceeds_the_thr
     assert (told(instance) is None) == trains
 
 
+@pytest.mark.parametrize(
+    ("set_to", "asked", "trains"),
+    [
+        pytest.param(None, {}, True, id="declared"),
+        pytest.param("0.6", {}, False, id="set"),
+        pytest.param("0.6", {"drift_threshold": 0.3}, True, id="asked"),
+    ],
+)
+def test_a_threshold_that_nobody_names_is_the_one_of_the_drift_verdict(
+    layout: Layout,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    set_to: str | None,
+    asked: dict[str, Any],
+    trains: bool,
+) -> None:
+    judged(layout, 1, "pass", 0.4)
+    if set_to:
+        monkeypatch.setenv("DRIFT_THRESHOLD", set_to)
+    ask(layout, instance, **asked)
+    assert (["frame"] if trains else []) == TRAINED
+    assert trains or "40% of the features drifted, threshold 60%" in str(told(instance))
+
+
 def test_only_the_newest_verdict_counts(layout: Layout, instance: dg.DagsterInstance) -> None:
     judged(layout, 1, "fail", 1.0)
     judged(layout, 2, "pass", 0.25)
@@ -147,7 +171,7 @@ def test_the_launchpad_shows_every_parameter_with_its_default() -> None:
     assert {name: field.default_value for name, field in described.items()} == {
         "force_retrain": False,
         "promote_challenger": True,
-        "drift_threshold": 0.3,
+        "drift_threshold": None,
         "environment": "staging",
     }
 

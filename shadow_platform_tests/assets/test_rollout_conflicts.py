@@ -48,6 +48,24 @@ def test_a_used_decision_of_a_watch_does_not_act_against_a_person(play: Play) ->
     assert "became champion again after this decision" in told["reason_1"]
 
 
+def test_a_version_that_was_promoted_by_hand_and_rolled_back_is_not_promoted_by_the_decision_of_before(
+    play: Play,
+) -> None:
+    rolling = play()
+    rolling.decide()
+    rolling.now += DAY
+    said = {"actor": "person", "reason": "by hand"}
+    rolling.platform.deploy(rolling.use_case, "promote", version="2", **said)
+    rolling.now += DAY
+    rolling.platform.deploy(rolling.use_case, "rollback", **said)
+    rolling.platform.deploy(rolling.use_case, "add_challenger", version="2", **said)
+
+    told = rolling.promote(later=DAY)
+
+    assert versions(rolling) == ("1", ["2"])
+    assert "became champion again after this decision; evaluate the gate again" in told["reason_2"]
+
+
 def test_a_person_who_changes_the_deployment_after_the_plan_wins(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     rolling = play()
     rolling.decide()

@@ -47,18 +47,6 @@ def test_the_bento_holds_the_deployment_to_come_and_is_built_before_the_alias_mo
     assert held.previous == in_force.previous
 
 
-def test_latest_is_the_bento_of_the_deployment_in_force(play: Play) -> None:
-    rolling = play()
-    folder = rolling.layout.bentos / "bentos" / "shop"
-    (folder / "g3-0").mkdir(parents=True)
-    rolling.decide()
-
-    rolling.promote()
-    rolling.platform.release_bento("shop:g9-removed")
-
-    assert (folder / "latest").read_text() == "g3-0"
-
-
 def test_a_canary_grows_by_time_and_evidence_until_it_is_champion(play: Play) -> None:
     rolling = play(canary_steps=CANARIES)
     rolling.decide()
@@ -218,7 +206,8 @@ def test_an_outage_of_the_registry_in_the_middle_leaves_nothing_half_done_and_is
 @pytest.mark.parametrize("refusal", ["bundle is torn", None], ids=["refused", "silent"])
 def test_a_champion_that_a_worker_does_not_load_is_rolled_back(play: Play, refusal: str | None) -> None:
     rolling = play()
-    rolling.worker(rolling.manifest.generation, refusal)
+    generation = rolling.manifest.generation
+    rolling.worker(generation, refusal, refused=(generation + 1, "2") if refusal else None)
     rolling.decide()
 
     told = rolling.promote()
@@ -228,9 +217,14 @@ def test_a_champion_that_a_worker_does_not_load_is_rolled_back(play: Play, refus
     assert rolling.platform.registry().alias("shop", "champion") == "1"
 
 
-def test_a_worker_that_follows_lets_the_promotion_stand(play: Play) -> None:
+@pytest.mark.parametrize(
+    "refused",
+    [None, (2, "2"), (99, "3"), (None, None)],
+    ids=["nothing refused", "the same model in a deployment before", "a canary beside it", "nobody says what"],
+)
+def test_a_worker_that_follows_lets_the_promotion_stand(play: Play, refused: tuple[int, str] | None) -> None:
     rolling = play()
-    rolling.worker(99)
+    rolling.worker(99, "something is torn" if refused else None, refused)
     rolling.decide()
 
     assert rolling.promote()["rollout_state"] == "promoted"
@@ -238,7 +232,7 @@ def test_a_worker_that_follows_lets_the_promotion_stand(play: Play) -> None:
 
 def test_a_canary_that_a_worker_does_not_load_is_taken_back(play: Play) -> None:
     rolling = play(canary_steps=CANARIES)
-    rolling.worker(99, "canary 2 refused")
+    rolling.worker(99, "canary 2 refused", refused=(99, "2"))
     rolling.decide()
 
     told = rolling.promote()

@@ -127,7 +127,9 @@ def test_a_decision_whose_run_died_before_it_acted_is_due_after_a_while(
 def test_a_decision_that_promotion_only_reported_on_waits_for_the_gate(
     rolling: Rolling, tick: Tick, instance: dg.DagsterInstance
 ) -> None:
-    rolling.promote(later=HOUR)
+    rolling.now -= 2 * HOUR
+    rolling.platform.deploy(rolling.use_case, "promote", version="2", actor="person", reason="by hand")
+    rolling.promote()
     rolling.shadow((0.05, -2.0))
     rolling.now = datetime.now(UTC) - HOUR
     rolling.decide(Decision.REJECT, champion_version="2", challenger_version="3")

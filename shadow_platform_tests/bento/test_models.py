@@ -1,17 +1,25 @@
 """Which models one worker has in service, whatever the manifest and the bundles look like."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from bento.answering.models import ModelWatcher
+from bento.answering.models import ModelWatcher, Refusal
+from bento.answering.worker_states import WorkerReport
 from shadow_platform.adapters.bundle import SELFTEST_FILE, bundle_hash
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
+from shadow_platform.adapters.deployment.worker_states import live_workers, refusing
 from shadow_platform.contracts.layout import Layout
 from shadow_platform_tests.bento.bundles import line_bundle, slow_bundle
 from shadow_platform_tests.bento.helpers import USE_CASE, deploy
 from shadow_platform_tests.bento.predictors import set_canary
+
+
+def refusal_of(models: ModelWatcher) -> Refusal:
+    assert models.refusal is not None
+    return models.refusal
 
 
 def steep(layout: Layout) -> str:
@@ -77,8 +85,9 @@ def test_a_refused_bundle_goes_into_service_once_it_is_whole(layout: Layout, is_
     for _ in range(2):
         models.retry()
         assert not models.refresh()
-        assert models.refusal is not None
-        assert "cannot be read" in models.refusal
+        refusal = refusal_of(models)
+        assert "cannot be read" in refusal.reason
+        assert (refusal.generation, refusal.version) == (models.newest, "2")
         assert answering(models) == ("1", None)
     away.rename(folder)
     models.retry()
@@ -95,8 +104,7 @@ def test_a_bundle_that_fails_its_self_test_is_refused(layout: Layout) -> None:
     tampered = _with_other_answers(layout, digest)
     deploy(layout, tampered, version="2")
     assert not models.refresh()
-    assert models.refusal is not None
-    assert "fails its self-test" in models.refusal
+    assert "fails its self-test" in refusal_of(models).reason
     assert answering(models) == ("1", None)
 
 
@@ -120,9 +128,37 @@ def test_a_manifest_that_cannot_be_read_changes_nothing(layout: Layout, content:
     whole = path.read_bytes()
     path.write_bytes(content)
     assert not models.refresh()
-    assert models.refusal is not None
-    assert "put back the manifest" in models.refusal
+    refusal = refusal_of(models)
+    assert "put back the manifest" in refusal.reason
+    assert (refusal.generation, refusal.version) == (None, None)
     assert answering(models) == ("1", None)
     path.write_bytes(whole)
     models.refresh()
     assert models.refusal is None
+
+
+@pytest.mark.parametrize("is_canary", [False, True])
+def test_a_worker_says_what_it_refuses_of_which_deployment_until_another_is_in_force(
+    layout: Layout, is_canary: bool
+) -> None:
+    whole, torn = line_bundle(layout.bundles), "0" * 64
+    deploy(layout, whole)
+    models = ModelWatcher(layout, USE_CASE)
+    report = WorkerReport(layout, USE_CASE, models)
+    models.refresh()
+    deploy(layout, whole if is_canary else torn, {"2": torn} if is_canary else {}, version="1" if is_canary else "2")
+    if is_canary:
+        set_canary(layout, 1.0)
+    models.refresh()
+    report.write()
+
+    (told,) = live_workers(layout, USE_CASE, datetime.now(UTC))
+    assert (told.refused_generation, told.refused_version) == (models.newest, "2")
+    assert told.refusal == report.describe()["refusal"]
+    assert refusing([told], models.newest, {"2"}) == [told]
+
+    deploy(layout, whole, version="1")
+    models.refresh()
+    report.write()
+    (told,) = live_workers(layout, USE_CASE, datetime.now(UTC))
+    assert (told.generation, told.refusal, told.refused_generation) == (models.newest, None, None)

@@ -59,7 +59,8 @@ def test_the_exit_code_is_the_outcome_and_every_run_is_listed_with_its_reason(la
 def test_without_a_champion_a_run_says_what_to_do(layout: Layout) -> None:
     refused = shadow("run")
     assert isinstance(refused.exception, ShadowPlatformError)
-    assert "no model of shop is deployed" in str(refused.exception)
+    assert "use case shop serves no model yet" in str(refused.exception)
+    assert "run the job shop_train in `shadow ui`, or `shadow demo -u shop`" in str(refused.exception)
     assert shadow("list").exit_code == 0
 
 

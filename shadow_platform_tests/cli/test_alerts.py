@@ -81,4 +81,4 @@ def test_the_list_shows_what_was_told_lately_and_why_something_was_not_sent(shad
 
 
 def test_an_empty_list_says_so(shadow: Command, layout: Layout) -> None:
-    assert shadow("list", "-u", USE_CASE).output == "no alert of tiny in the last 7 days\n"
+    assert shadow("list", "-u", USE_CASE).output == f"no alert of tiny in the last 7 days in {layout.home}\n"

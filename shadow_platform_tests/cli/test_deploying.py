@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from shadow_platform.adapters.deployment import is_registry_behind
+from shadow_platform.adapters.deployment import is_registry_behind, worker_states
 from shadow_platform.adapters.deployment.worker_states import remove_worker_state, write_worker_state
 from shadow_platform.adapters.log import FileLogSink, FileLogSource
 from shadow_platform.cli import deploying, typer_app
@@ -56,8 +57,10 @@ def shadow(home: RegisteredShop, monkeypatch: pytest.MonkeyPatch) -> Command:
     return run
 
 
-def worker(home: RegisteredShop, generation: int, refusal: str | None = None) -> None:
-    """This process passes for a worker that has loaded a generation."""
+def worker(
+    home: RegisteredShop, generation: int, refusal: str | None = None, refused: tuple[int, str] | None = None
+) -> None:
+    """This process passes for a worker that has loaded a generation, and refuses a version of a generation."""
     now = datetime.now(UTC)
     state = WorkerState(
         pid=os.getpid(),
@@ -65,6 +68,8 @@ def worker(home: RegisteredShop, generation: int, refusal: str | None = None) ->
         champion_version=GOOD,
         canary_version=None,
         refusal=refusal,
+        refused_generation=refused and refused[0],
+        refused_version=refused and refused[1],
         loaded_at=now,
         seen_at=now + timedelta(minutes=1),
     )
@@ -152,10 +157,35 @@ def test_a_worker_that_does_not_follow_is_told_with_exit_code_1(
     refusal: str | None, said: str, home: RegisteredShop, shadow: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deploying, "TIMEOUT_S", 0.2)
-    worker(home, home.manifest.generation, refusal)
+    generation = home.manifest.generation
+    worker(home, generation, refusal, refused=(generation + 1, SLOW) if refusal else None)
     done = shadow("canary", "start", SLOW)
     assert done.exit_code == 1
     assert said in done.output
+
+
+def test_what_a_worker_refused_before_a_rollback_says_nothing_of_it(
+    home: RegisteredShop, shadow: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.change("promote", version=SLOW)
+    refused = home.manifest.generation
+    worker(home, refused - 1, "bundle is corrupt", refused=(refused, SLOW))
+
+    def live_workers(*arguments: Any) -> Any:
+        """A worker follows behind the first look, as those that serve do."""
+        found = worker_states.live_workers(*arguments)
+        worker(home, home.manifest.generation)
+        return found
+
+    monkeypatch.setattr(deploying, "live_workers", live_workers)
+    done = shadow("rollback", "--reason", "refused")
+    assert (done.exit_code, "refused: " in done.output) == (0, False), done.output
+
+
+def test_a_refused_canary_of_the_setting_does_not_make_a_promotion_fail(home: RegisteredShop, shadow: Command) -> None:
+    worker(home, home.manifest.generation + 1, "canary 3 refused", refused=(home.manifest.generation + 1, FAILING))
+    done = shadow("promote", SLOW, "--reason", "better")
+    assert (done.exit_code, "refused: canary 3 refused" in done.output) == (0, True), done.output
 
 
 def test_an_audit_row_that_a_repair_appended_again_is_shown_once(home: RegisteredShop, shadow: Command) -> None:

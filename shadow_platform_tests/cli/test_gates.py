@@ -101,11 +101,11 @@ def test_a_replay_of_an_unknown_decision_ends_with_2(
     assert "no decision on shop with an id that starts with 'nothing'" in capsys.readouterr().err
 
 
-def test_a_review_without_promotions_says_so(gate: Gate) -> None:
+def test_a_review_without_promotions_says_so(home: Home, gate: Gate) -> None:
     result = gate("review", "--days", "7")
 
     assert result.exit_code == 0
-    assert "no decision changed the champion in the last 7 days" in result.output
+    assert f"no decision changed the champion of shop in {home.layout.home} in the last 7 days" in result.output
 
 
 def test_a_review_ends_with_1_and_notes_a_promotion_that_corrected_labels_reopen(home: Home, gate: Gate) -> None:

@@ -11,8 +11,10 @@ from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.rollouts import RolloutState
 from shadow_platform.contracts.use_case import RolloutPolicy
+from shadow_platform.contracts.verdicts import Decision
 from shadow_platform_tests.assets.rolling import Rolling
 from shadow_platform_tests.bento import shop
+from shadow_platform_tests.rollouts import HARMED, UNSURE
 
 Command = Callable[..., Result]
 
@@ -91,6 +93,32 @@ def test_a_rollout_that_asks_nobody_cannot_be_approved_again(rolling: Rolling, s
         shadow("promote", "--approve", rolling.rollout.rollout_id)
 
 
+def test_a_rollout_is_not_approved_over_a_newer_decision_that_fails_a_criterion(
+    rolling: Rolling, shadow: Command
+) -> None:
+    against = rolling.decide(Decision.WAIT, criteria=(HARMED,), reason="segments fail: harmed")
+    before = rolling.steps
+
+    said = f"is held by decision {against.decision_id[:12]}: segments fail: harmed.*`shadow promote 2 --reason"
+    with pytest.raises(ShadowPlatformError, match=said):
+        shadow("promote", "--approve", rolling.rollout.rollout_id)
+
+    assert rolling.steps == before
+    shown = shadow("rollout", "show").output
+    assert f"{against.decision_id[:12]} as of 2024-03-01 00:00 UTC: wait, segments fail: harmed" in shown
+    assert f"next: wait, held by decision {against.decision_id[:12]}" in shown
+    shadow("promote", "--refuse", rolling.rollout.rollout_id, "--reason", "harm")
+
+
+def test_whoever_approves_is_told_what_the_gate_says_by_now(rolling: Rolling, shadow: Command) -> None:
+    rolling.decide(Decision.WAIT, criteria=(UNSURE,), reason="log_loss_gain insufficient: bounds")
+
+    said = shadow("promote", "--approve", rolling.rollout.rollout_id).output
+
+    assert "wait, log_loss_gain insufficient: bounds" in said
+    assert rolling.rollout.state is RolloutState.APPROVED
+
+
 def test_a_rollout_is_shown_with_its_steps_and_what_comes_next(
     rolling: Rolling, shadow: Command, layout: Layout
 ) -> None:
@@ -99,4 +127,4 @@ def test_a_rollout_is_shown_with_its_steps_and_what_comes_next(
     assert "rollout 000000000000 of version 2 in place of 1: awaiting_approval" in shown
     assert "next: wait, a person must approve it: `shadow promote --approve 000000000000`" in shown
     layout.rollout("shop").unlink()
-    assert "no rollout of shop so far" in shadow("rollout", "show").output
+    assert "no rollout of shop in" in shadow("rollout", "show").output

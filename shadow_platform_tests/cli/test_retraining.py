@@ -1,6 +1,7 @@
 """``shadow retrain``: trains when asked with reason, says why otherwise, and leaves a row either way."""
 
 import dagster as dg
+import pytest
 from dagster._core.test_utils import create_run_for_test
 from typer.testing import CliRunner
 
@@ -37,6 +38,14 @@ def test_without_reason_nothing_is_trained_and_it_costs_no_cooldown(layout: Layo
     rows = recorded(layout)
     assert [row[:2] for row in rows] == [("manual", "skipped")] * 2
     assert rows[0][2].startswith("nothing to do: the newest drift verdict, of the window until 2024-02-14")
+
+
+def test_without_a_threshold_the_one_of_the_environment_counts(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(layout, 1, "pass", 0.4)
+    monkeypatch.setenv("DRIFT_THRESHOLD", "0.6")
+    code, told = retrain()
+    assert code == 1
+    assert "is pass with 40% of the features drifted, threshold 60%; force_retrain" in told
 
 
 def test_a_run_of_a_moment_ago_holds_it_back_and_force_does_not_ask(layout: Layout) -> None:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from shadow_platform.adapters.log import FileLogSource
 from shadow_platform.cli import typer_app
 from shadow_platform.contracts.errors import RegistryError, ShadowPlatformError
 from shadow_platform_tests.bento import shop
@@ -44,6 +46,13 @@ def policy(registered: RegisteredShop, version: str) -> tuple[float, float | Non
     return model.sample_rate, model.max_lag_s
 
 
+def transitions(registered: RegisteredShop) -> list[dict[str, Any]]:
+    """Rows of the audit trail, oldest first."""
+    source = FileLogSource(registered.layout.log("transitions", USE_CASE))
+    rows = [json.loads(line.payload) for line in source.read({})]
+    return sorted(rows, key=lambda row: row["generation"])
+
+
 def test_a_challengers_policy_is_changed_piece_by_piece_and_its_place_in_the_log_is_kept(
     registered: RegisteredShop, shadow: Command
 ) -> None:
@@ -58,6 +67,38 @@ def test_a_challengers_policy_is_changed_piece_by_piece_and_its_place_in_the_log
     refused = shadow("challengers", "set", GOOD, "--sample-rate", "0.5")
     assert isinstance(refused.exception, RegistryError)
     assert "not in the shadow" in str(refused.exception)
+
+
+def test_a_sample_rate_that_the_gate_waits_for_ever_with_is_told(registered: RegisteredShop, shadow: Command) -> None:
+    told = "the gate decides nothing on version 3 meanwhile: it wants 99% of the requests compared"
+    few = shadow("challengers", "set", FAILING, "--sample-rate", "0.2").output
+    assert told in few
+    assert "`shadow replay 3` scores that later" in few
+    assert told in shadow("challengers", "set", FAILING, "--max-lag", "60").output
+    assert told not in shadow("challengers", "set", FAILING, "--sample-rate", "1").output
+
+
+def test_a_version_is_taken_out_of_the_shadow_and_put_back_and_its_comparisons_stay(
+    registered: RegisteredShop, shadow: Command
+) -> None:
+    model = next(m for m in registered.manifest.challengers if m.version == SLOW)
+    with lane_of(registered.layout, model):
+        log(registered.layout, [record(n, datetime.now(UTC)) for n in range(200, 203)])
+        wait_until(lambda: len(comparisons(registered.layout, SLOW)) >= 3, "compared")
+    kept = len(comparisons(registered.layout, SLOW))
+    assert shadow("challengers", "remove", SLOW).exit_code == 2  # no reason, no change
+
+    removed = shadow("challengers", "remove", SLOW, "--reason", "lags")
+    again = shadow("challengers", "remove", SLOW, "--reason", "lags")
+    put_back = shadow("challengers", "add", SLOW, "--reason", "it is quick now")
+
+    assert removed.exit_code == put_back.exit_code == 0
+    assert f"in the shadow: {FAILING}\n" in removed.output
+    assert str(again.exception) == f"version {SLOW} is not in the shadow; there: {FAILING}"
+    assert f"in the shadow: {SLOW}, {FAILING}\n" in put_back.output
+    assert len(comparisons(registered.layout, SLOW)) == kept
+    told = list(dict.fromkeys(row["reason"] for row in transitions(registered)))
+    assert told[-2:] == ["lags", "it is quick now"]
 
 
 def test_the_list_shows_what_each_challenger_made_of_the_traffic(registered: RegisteredShop, shadow: Command) -> None:

@@ -1,6 +1,6 @@
 """Choosing the world that a home plays: options become a plan, and a plan holds for what was landed."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import pytest
@@ -64,7 +64,10 @@ def test_days_that_were_landed_keep_the_world_they_came_from(use_case: UseCase, 
     _land(platform, use_case, day)
     later = _plan(use_case, "concept", start=datetime(2100, 1, 1, tzinfo=UTC))
     choose(platform, use_case, later)
-    for other in (_plan(use_case, "none", seed=1), _plan(use_case, "concept", start=datetime(2000, 1, 1, tzinfo=UTC))):
+    for other in (
+        _plan(use_case, "none", seed=1),
+        _plan(use_case, "concept", start=datetime.combine(day, time.min, tzinfo=UTC)),
+    ):
         with pytest.raises(ShadowPlatformError, match=f"already holds events of {use_case.name} until {day}"):
             choose(platform, use_case, other)
     assert platform.simulation_plan(use_case) == later
@@ -83,6 +86,14 @@ def test_real_events_cannot_be_told_what_to_play(platform: PlatformResource) -> 
     with pytest.raises(UseCaseError, match=r"the events of .* are real"):
         _plan(real, "none")
     assert platform.simulation_plan(real) is None
+
+
+def test_a_drift_before_the_first_events_is_refused(use_case: UseCase) -> None:
+    first = use_case.first_partition
+    with pytest.raises(
+        ShadowPlatformError, match=f"--drift-start 1999-01-01 lies before the first events .*, of {first}"
+    ):
+        _plan(use_case, "label", start=datetime(1999, 1, 1, tzinfo=UTC))
 
 
 def test_a_size_beyond_belief_is_refused(use_case: UseCase) -> None:

@@ -74,7 +74,7 @@ def test_the_order_that_the_backup_guide_tells_is_the_one_of_the_code() -> None:
 
     assert places == sorted(places)
     assert [ROOTS.index(root) for _, root in told] == sorted(ROOTS.index(root) for _, root in told)
-    assert LEFT_OUT_BELOW_SERVING == (".workers", ".shadow")
+    assert LEFT_OUT_BELOW_SERVING == (".workers", ".shadow", ".canary")
 
 
 def test_the_sums_of_the_capacity_guide_are_right() -> None:

@@ -1,6 +1,6 @@
 """A decision is acted on only while it is about what is deployed."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -60,6 +60,13 @@ def test_a_watch_decides_nothing_about_a_champion_that_came_after_its_decision()
     watched = manifest().model_copy(update={"previous": model("2")})
 
     found = plan(decision(Decision.PROMOTE, purpose=Purpose.WATCH), watched, AT)
+
+    assert (found.action, "became champion again" in found.reason) == (Action.NOTHING, True)
+
+
+@pytest.mark.parametrize("verdict", [Decision.PROMOTE, Decision.REJECT])
+def test_a_decision_from_before_its_champion_was_brought_back_decides_nothing(verdict: Decision) -> None:
+    found = plan(decision(verdict), manifest(), AT - timedelta(days=1))
 
     assert (found.action, "became champion again" in found.reason) == (Action.NOTHING, True)
 

@@ -1,5 +1,6 @@
 """The next step of a rollout, as a table of cases; no case leads to a promotion that something speaks against."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
@@ -17,7 +18,19 @@ from shadow_platform.domain.promotion import (
     approval_of,
     next_step,
 )
-from shadow_platform_tests.rollouts import AT, HOUR, STEPS, canary, decision, in_canary, manifest, model, rollout
+from shadow_platform_tests.rollouts import (
+    AT,
+    HARMED,
+    HOUR,
+    STEPS,
+    UNSURE,
+    canary,
+    decision,
+    in_canary,
+    manifest,
+    model,
+    rollout,
+)
 
 DAY = timedelta(days=1)
 DIRECT = RolloutPolicy()
@@ -25,6 +38,8 @@ SLOWLY = RolloutPolicy(canary_steps=(CanaryStep(0.05, 7 * DAY, 100),))
 AWAITING, APPROVED, CANARY = RolloutState.AWAITING_APPROVAL, RolloutState.APPROVED, RolloutState.CANARY
 PROMOTED, HALTED, OUTDATED = RolloutState.PROMOTED, RolloutState.HALTED, RolloutState.OUTDATED
 REJECTED = Seen(decision=decision(Decision.REJECT))
+SPEAKS_AGAINST = decision(Decision.WAIT, decision_id="e" * 64, criteria=(UNSURE, HARMED))
+LACKS = decision(Decision.WAIT, decision_id="f" * 64, criteria=(UNSURE,))
 
 
 ANSWERING = manifest(canary=canary())
@@ -250,6 +265,36 @@ def test_the_next_step_is(
     assert found.is_stuck == ("stuck" in said)
 
 
+@pytest.mark.parametrize(
+    ("begun", "deployed", "policy", "goes_on"),
+    [
+        pytest.param(rollout(bento=None), manifest(), DIRECT, Move.BUILD, id="not built"),
+        pytest.param(rollout(), manifest(), STEPS, Move.SHARE, id="first share"),
+        pytest.param(in_canary(), ANSWERING, STEPS, Move.SHARE, id="next share"),
+        pytest.param(in_canary(1), ANSWERING, STEPS, Move.PROMOTE, id="champion"),
+    ],
+)
+def test_a_newer_decision_with_a_failed_criterion_holds_a_rollout_where_it_stands(
+    begun: Rollout, deployed: DeploymentManifest, policy: RolloutPolicy, goes_on: Move
+) -> None:
+    held = next_step(begun, deployed, policy, replace(ENOUGH, decision=SPEAKS_AGAINST), AT + 2 * HOUR)
+
+    assert (held.move, held.state) == (Move.WAIT, begun.state)
+    assert held.reason == "held by decision eeeeeeeeeeee: segments fail: harmed: channel=mail +0.0900"
+    for newer in (LACKS, decision(Decision.PROMOTE)):
+        assert next_step(begun, deployed, policy, replace(ENOUGH, decision=newer), AT + 2 * HOUR).move is goes_on
+
+
+def test_what_ends_a_rollout_ends_one_that_is_held() -> None:
+    harmed = Seen(decision=SPEAKS_AGAINST)
+    asks, late = (next_step(rollout(AWAITING), manifest(), DIRECT, harmed, AT + days * DAY) for days in (1, 8))
+
+    assert asks.reason.startswith("held by decision eeeeeeeeeeee")
+    assert (late.move, late.state) == (Move.END, OUTDATED)
+    assert next_step(in_canary(), ANSWERING, STEPS, replace(SLOW, decision=SPEAKS_AGAINST), AT).move is Move.TAKE_BACK
+    assert next_step(in_canary(), ANSWERING, STEPS, harmed, AT + 3 * DAY).is_stuck
+
+
 @pytest.mark.parametrize("state", [PROMOTED, HALTED, OUTDATED, RolloutState.REFUSED])
 def test_nothing_follows_an_end(state: RolloutState) -> None:
     assert next_step(rollout(state), manifest(), DIRECT, REJECTED, AT).move is Move.WAIT
@@ -289,7 +334,7 @@ def test_it_promotes_exactly_what_is_approved_built_seen_for_long_enough_and_not
         ("1", "2", "3"),
         (("2",), ("5",)),
         (None, canary(), canary("5"), canary(share=0.0, reason="slow")),
-        (None, *Decision),
+        (None, decision(Decision.PROMOTE), decision(Decision.REJECT), LACKS, SPEAKS_AGAINST),
         Outcome,
         (299, 300),
         (-1, 1, 2),
@@ -297,7 +342,7 @@ def test_it_promotes_exactly_what_is_approved_built_seen_for_long_enough_and_not
         (None, "tiny:g2-0", "tiny:g3-0"),
     ):
         begun = rollout(state, canary_step=1 if state is CANARY else None, n_failures=n_failures, bento=bento)
-        seen = Seen(n, slo, "slow", decision(verdict) if verdict else None)
+        seen = Seen(n, slo, "slow", verdict)
         deployed = manifest(serving, shadowing, canary=answering)
         if next_step(begun, deployed, STEPS, seen, AT + hours * HOUR).move is Move.PROMOTE:
             assert (state, serving, shadowing, answering) == (CANARY, "1", ("2",), canary())
@@ -305,7 +350,7 @@ def test_it_promotes_exactly_what_is_approved_built_seen_for_long_enough_and_not
             promoted.append((verdict, slo))
 
     fine = (Outcome.PASS, Outcome.INSUFFICIENT)
-    assert promoted == [(said, slo) for said in (None, Decision.PROMOTE, Decision.WAIT) for slo in fine]
+    assert promoted == [(said, slo) for said in (None, decision(Decision.PROMOTE), LACKS) for slo in fine]
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_view_over_topics_with_different_numbers_of_partitions_is_refused_at_t
 def test_a_consumer_needs_a_broker_and_a_topic(
     platform: PlatformResource, use_case: UseCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UseCaseError, match="use case tiny has no topic; it has none; give one to an EventKind"):
+    with pytest.raises(UseCaseError, match="use case tiny has no topic; give an EventKind one, with topic="):
         open_consumer(platform, tiny.USE_CASE)
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS")
     with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVERS is not set, so there is no stream; set it to"):

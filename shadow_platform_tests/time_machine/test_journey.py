@@ -10,8 +10,8 @@ import pytest
 from shadow_platform.contracts.errors import ShadowPlatformError
 from shadow_platform.contracts.tables import PREDICTIONS, SHADOW_COMPARISONS
 from shadow_platform.resources import PlatformResource
+from shadow_platform.telemetry.quiet import quiet
 from shadow_platform.time_machine import Journey, Trip, plan_trip
-from shadow_platform.time_machine.quiet import quiet
 from shadow_platform_tests.tiny import USE_CASE
 
 START, N_DAYS = date(2024, 2, 12), 14

@@ -66,8 +66,8 @@ OF_SERVICES = ("bentoml/run", "bentoml/prometheus_multiproc_dir")
 """Folders of services that run, and of some that did."""
 EVENTS_OF_NO_RUN = ".db"
 """Dagster's file of events by run, for those of no run."""
-LEFT_OUT_BELOW_SERVING = (".workers", ".shadow")
-"""Signs of life, and a shortcut that may not be newer than the shadow log; both are made anew."""
+LEFT_OUT_BELOW_SERVING = (".workers", ".shadow", ".canary")
+"""Signs of life, and shortcuts that may not be newer than the logs they were made of; all are made anew."""
 
 
 class Entry(BaseModel):

@@ -1,9 +1,9 @@
 """Which model serves: the manifest file, the ways it changes, and what the workers say of it.
 
 Belongs here: ``manifest`` (the file and the aliases that mirror it), ``journal`` (how a change is carried out and
-repaired), ``champion``, ``challengers``, ``canary``, ``emergency`` (the changes), ``worker_states``. Upstream:
-promotion assets, command line, the guard. Downstream: serving workers and the shadow worker watch the manifest; the
-lake reads the audit log.
+repaired), ``champion``, ``challengers``, ``canary``, ``emergency`` (the changes), ``bentos`` (which Bento follows),
+``rollouts``, ``canary_evidence``, ``worker_states``. Upstream: promotion assets, command line, the guard. Downstream:
+serving workers and the shadow worker watch the manifest; the lake reads the audit log.
 """
 
 from shadow_platform.adapters.deployment.canary import set_canary_share, start_canary, stop_canary

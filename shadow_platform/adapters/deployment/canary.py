@@ -10,7 +10,16 @@ from datetime import datetime
 import uuid_utils
 
 from shadow_platform.adapters.deployment.challengers import challenger
-from shadow_platform.adapters.deployment.journal import Cause, Desk, change, deployed, execute, following, transition
+from shadow_platform.adapters.deployment.journal import (
+    Cause,
+    Desk,
+    change,
+    deployed,
+    execute,
+    following,
+    require_generation,
+    transition,
+)
 from shadow_platform.adapters.deployment.manifest import CANARY
 from shadow_platform.contracts.deployment import Canary, DeploymentManifest
 from shadow_platform.contracts.errors import RegistryError, TransitionConflict
@@ -30,15 +39,17 @@ def start_canary(
     reason: str,
     now: datetime,
     evidence_id: str | None = None,
+    expected_generation: int | None = None,
 ) -> DeploymentManifest:
     """Let a challenger answer a share of subjects, under a salt of its own, so that each rollout meets others first.
 
     Args:
         version: of a challenger in the shadow. One that was halted may be started again: by a person, never by itself.
         share: above 0, at most 1.
+        expected_generation: of the deployment that was looked at; ``None``: whichever is in force.
 
     Raises:
-        TransitionConflict: another canary answers.
+        TransitionConflict: another canary answers, or the deployment was changed since it was looked at.
     """
     _require_share(share)
     desk = Desk(registry, layout, audit, use_case)
@@ -52,6 +63,7 @@ def start_canary(
                 f"version {running.model.version} already answers {running.share:.1%} of {use_case} as canary; "
                 "change its share, or stop it first"
             )
+        require_generation(current, expected_generation, f"version {version} was to answer as canary of")
         canary = Canary(model=model, share=share, salt=str(uuid_utils.uuid7()), started_at=now)
         cause = Cause(actor, f"answers {share:.1%}: {reason}", evidence_id)
         return execute(desk, following(current, now, canary=canary), cause, change(CANARY, None, version))
@@ -68,12 +80,22 @@ def set_canary_share(
     reason: str,
     now: datetime,
     evidence_id: str | None = None,
+    expected_generation: int | None = None,
 ) -> DeploymentManifest:
-    """Give the canary more or fewer subjects; whoever was in stays in when the share rises."""
+    """Give the canary more or fewer subjects; whoever was in stays in when the share rises.
+
+    Args:
+        share: above 0, at most 1.
+        expected_generation: of the deployment that was looked at; ``None``: whichever is in force.
+
+    Raises:
+        TransitionConflict: the deployment was changed since it was looked at.
+    """
     _require_share(share)
     desk = Desk(registry, layout, audit, use_case)
     with transition(desk, now) as found:
         current = deployed(found, use_case)
+        require_generation(current, expected_generation, f"{share:.1%} were to be answered by the canary of")
         canary = _running(current)
         if canary.share == share:
             return current

@@ -16,12 +16,13 @@ from shadow_platform.adapters.deployment.journal import (
     deployed,
     execute,
     following,
+    require_generation,
     transition,
 )
 from shadow_platform.adapters.deployment.manifest import CHALLENGERS, aliases_of
 from shadow_platform.adapters.deployment.rollouts import read_rollout
 from shadow_platform.contracts.deployment import MAX_CHALLENGERS, DeployedModel, DeploymentManifest
-from shadow_platform.contracts.errors import RegistryError, TransitionConflict
+from shadow_platform.contracts.errors import RegistryError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import LogSink, Registry
 
@@ -87,11 +88,7 @@ def remove_challenger(
         current = deployed(found, use_case)
         if version not in _versions(current):
             return current
-        if expected_generation not in (None, current.generation):
-            raise TransitionConflict(
-                f"the deployment of {use_case} is at generation {current.generation}, but version {version} was to "
-                f"leave the shadow of generation {expected_generation}"
-            )
+        require_generation(current, expected_generation, f"version {version} was to leave the shadow of")
         left = tuple(model for model in current.challengers if model.version != version)
         canary = None if current.canary and current.canary.model.version == version else current.canary
         manifest = following(current, now, challengers=left, canary=canary)

@@ -7,6 +7,7 @@ Downstream: serving workers and the shadow worker watch the manifest; the lake r
 
 from datetime import datetime, timedelta
 
+from shadow_platform.adapters.deployment.bentos import follow_champion
 from shadow_platform.adapters.deployment.journal import (
     Cause,
     Desk,
@@ -14,6 +15,7 @@ from shadow_platform.adapters.deployment.journal import (
     deployable,
     deployed,
     execute,
+    require_generation,
     succeeded,
     transition,
 )
@@ -62,16 +64,20 @@ def promote(
     now: datetime,
     evidence_id: str | None = None,
     expected_champion: str | None = None,
+    expected_generation: int | None = None,
     probation_s: float = 0.0,
 ) -> DeploymentManifest:
     """Make a version the champion; the old champion becomes ``previous``, and a canary ends.
 
     Args:
         expected_champion: champion the decision was made against; ``None`` accepts whichever serves.
+        expected_generation: of the deployment that was looked at: a canary that was halted since, or a version that was
+            taken out of the shadow, is not promoted. ``None``: whichever is in force.
         probation_s: for so long, a breach of the service's objectives brings the old champion back by itself.
 
     Raises:
-        TransitionConflict: another champion serves meanwhile, or the alias was moved at the same time.
+        TransitionConflict: another champion serves meanwhile, the deployment was changed since it was looked at, or the
+            alias was moved at the same time.
     """
     desk = Desk(registry, layout, audit, use_case)
     with transition(desk, now, version) as found:
@@ -79,6 +85,7 @@ def promote(
         if current.champion.version == version:
             return current
         _require_champion(current, expected_champion, version)
+        require_generation(current, expected_generation, f"version {version} was to be champion after")
         until = now + timedelta(seconds=probation_s) if probation_s > 0 else None
         manifest = succeeded(current, deployable(desk, version, now), now, until)
         row = change(CHAMPION, current.champion.version, manifest.champion.version)
@@ -115,6 +122,7 @@ def reconcile(
         The manifest in force; ``None`` when nothing was deployed yet.
     """
     with transition(Desk(registry, layout, audit, use_case), now) as current:
+        follow_champion(layout, use_case)
         return current
 
 

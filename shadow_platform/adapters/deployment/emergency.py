@@ -9,6 +9,7 @@ A person who changed the deployment meanwhile wins: each call names the generati
 from dataclasses import asdict
 from datetime import datetime
 
+from shadow_platform.adapters.deployment.bentos import follow_champion
 from shadow_platform.adapters.deployment.canary import halted
 from shadow_platform.adapters.deployment.champion import previous_of
 from shadow_platform.adapters.deployment.journal import (
@@ -135,3 +136,4 @@ def _put_into_force(
     write_atomic(intent_path(layout, manifest.use_case), intent)
     write_manifest(layout.manifest(manifest.use_case), manifest)
     record_intent(layout, audit, intent)
+    follow_champion(layout, manifest.use_case)

@@ -22,6 +22,7 @@ import uuid_utils
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from shadow_platform.adapters.deployment.bentos import follow_champion
 from shadow_platform.adapters.deployment.manifest import (
     ALIASES,
     CHAMPION,
@@ -31,7 +32,7 @@ from shadow_platform.adapters.deployment.manifest import (
     write_manifest,
 )
 from shadow_platform.contracts.deployment import DeployedModel, DeploymentManifest
-from shadow_platform.contracts.errors import AlreadyRunning, RegistryError, TransitionConflict
+from shadow_platform.contracts.errors import AlreadyRunning, NoChampion, RegistryError, TransitionConflict
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import LogSink, Registry
 from shadow_platform.contracts.records import TransitionRecord
@@ -180,10 +181,24 @@ def deployable(desk: Desk, version: str, now: datetime) -> DeployedModel:
 
 
 def deployed(manifest: DeploymentManifest | None, use_case: str) -> DeploymentManifest:
-    """The manifest in force; raises ``RegistryError`` when nothing was deployed yet."""
+    """The manifest in force; raises ``NoChampion`` when nothing was deployed yet."""
     if manifest is None:
-        raise RegistryError(f"use case {use_case} serves no model yet; deploy a champion first")
+        raise NoChampion(use_case)
     return manifest
+
+
+def require_generation(current: DeploymentManifest, expected: int | None, what: str) -> None:
+    """Raise ``TransitionConflict`` unless the deployment is the one that a change was chosen for.
+
+    Args:
+        expected: its generation; ``None``: whichever is in force.
+        what: the change, in words that go on with the generation.
+    """
+    if expected not in (None, current.generation):
+        raise TransitionConflict(
+            f"the deployment of {current.use_case} is at generation {current.generation}, "
+            f"but {what} generation {expected}"
+        )
 
 
 def following(current: DeploymentManifest, now: datetime, **changes: Any) -> DeploymentManifest:
@@ -281,6 +296,7 @@ def _complete(desk: Desk, intent: Intent) -> None:
     _mirror(desk)
     if not intent.is_audited:
         record_intent(desk.layout, desk.audit, intent)
+    follow_champion(desk.layout, desk.use_case)
     intent_path(desk.layout, desk.use_case).unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ service.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -49,6 +49,20 @@ def is_converged(workers: Sequence[WorkerState], generation: int) -> bool:
 def converged(layout: Layout, use_case: str, generation: int, now: datetime) -> bool:
     """Whether every live worker answers from this generation, or a later one; true when none is live."""
     return is_converged(live_workers(layout, use_case, now), generation)
+
+
+def refusing(workers: Sequence[WorkerState], generation: int, versions: Collection[str]) -> list[WorkerState]:
+    """Those that refuse one of these versions in this generation, or in a later one.
+
+    What was refused before says nothing of this generation, and a worker may refuse a canary and follow the champion.
+    """
+    return [
+        state
+        for state in workers
+        if state.refused_generation is not None
+        and state.refused_generation >= generation
+        and state.refused_version in versions
+    ]
 
 
 def remove_dead_workers(layout: Layout, use_case: str) -> None:

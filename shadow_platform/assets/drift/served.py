@@ -5,7 +5,6 @@ Upstream: predictions, stored profiles, the champion's bundle. Downstream: ``jud
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from shadow_platform.domain.drift.profiles import Profiles, empty_profiles, merg
 from shadow_platform.domain.drift.references import Span, window_by_count, window_by_time
 from shadow_platform.partitions import end_of, start_of
 from shadow_platform.resources import PlatformResource
+from shadow_platform.resources.policies import drift_policy
 
 if TYPE_CHECKING:
     from shadow_platform.adapters.bundle import Bundle
@@ -39,7 +39,7 @@ class Served:
         champion = champion_of(platform, use_case)
         self.use_case, self.platform, self.lake = use_case, platform, platform.lake()
         self.bundle_hash, self.reference, self.grid = champion.bundle_hash, champion.reference, champion.grid
-        self.policy = policy_in_force(platform, use_case)
+        self.policy = drift_policy(platform.settings, use_case)
         self._hours: dict[date, dict[datetime, int]] = {}
         self._rows: dict[date, pd.DataFrame] = {}
         self._counts: dict[date, Profiles] = {}
@@ -150,14 +150,6 @@ class Served:
             counts = times["requested_at"].dt.floor("h").value_counts()
             self._hours[day] = {hour.to_pydatetime(): int(n) for hour, n in counts.items()}
         return self._hours[day]
-
-
-def policy_in_force(platform: PlatformResource, use_case: UseCase) -> DriftPolicy:
-    """The use case's policy, with ``DRIFT_THRESHOLD`` in place of its threshold if the environment sets it."""
-    settings = platform.settings
-    if "drift_threshold" not in settings.model_fields_set:
-        return use_case.drift
-    return replace(use_case.drift, drift_threshold=settings.drift_threshold)
 
 
 def _forgotten(kept: dict[date, Any], span: Span) -> list[date]:

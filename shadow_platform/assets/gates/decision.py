@@ -1,9 +1,10 @@
 """The decision on every challenger in the shadow, and on the champion before while it watches.
 
-Upstream: predictions, shadow_comparisons, labels, a_a_runs, deployment. Downstream: promotion, reviews, warehouse.
+Upstream: predictions, shadow_comparisons, labels, a_a_runs, deployment; the settings that limit a gate. Downstream:
+promotion, reviews, warehouse.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import Logger
 from typing import Any
 
@@ -20,6 +21,7 @@ from shadow_platform.contracts.verdicts import Purpose
 from shadow_platform.domain import gates
 from shadow_platform.partitions import labels_known_until, moment
 from shadow_platform.resources import PlatformResource
+from shadow_platform.resources.policies import GATE_SETTINGS, gate_policy, gate_settings
 
 REPRODUCIBLE_CHECK = "deciding_again_gives_the_same_bytes"
 UPSTREAM = ("predictions", "shadow_comparisons", "labels", "a_a_run", "deployment")
@@ -50,7 +52,7 @@ def build_gate_decision(use_case: UseCase) -> dg.AssetsDefinition:
         group_name="gates",
         kinds={"scipy", "parquet"},
         owners=[use_case.owner],
-        code_version="3",
+        code_version="4",
         check_specs=[
             dg.AssetCheckSpec(
                 REPRODUCIBLE_CHECK,
@@ -70,12 +72,14 @@ def build_gate_decision(use_case: UseCase) -> dg.AssetsDefinition:
         """
         with platform.lake().label_imports(use_case).judged_or_imported():
             look = look_now(platform, use_case, config.as_of)
-            found = _Round(platform, use_case, look, context.log, config.write_pages)
+            limited = replace(use_case, gate=gate_policy(platform.settings, use_case))
+            found = _Round(platform, limited, look, context.log, config.write_pages)
             manifest = platform.manifest(use_case)
             for purpose, model in models_to_judge(platform, use_case, manifest, config.challenger_version):
                 assert manifest is not None
                 found.judge(manifest.champion, model, purpose)
         metadata: Metadata = {"as_of": look.as_of.isoformat(), "decisions": found.n_decided, **found.metadata}
+        metadata["limits_of_environment"] = _limits_of_environment(platform, use_case)
         if found.problems:
             raise dg.Failure("; ".join(found.problems), metadata)
         return dg.MaterializeResult(
@@ -113,10 +117,24 @@ class _Round:
             self.n_decided += 1
             again = gates.decide(inputs_of(platform, use_case, sequence, look_again(decision, look.read_at)))
         except ShadowPlatformError as error:
-            self.problems.append(f"{purpose} of version {model.version} cannot be judged: {error}")
-            self.log.error(self.problems[-1])
+            self._cannot_judge(model, purpose, str(error))
+        except Exception as error:  # noqa: BLE001 - the run fails with it, once all others are decided
+            self._cannot_judge(model, purpose, f"{type(error).__name__}: {error}", error)
         else:
             self.n_differing += again.model_dump_json() != decision.model_dump_json()
+
+    def _cannot_judge(
+        self, model: DeployedModel, purpose: Purpose, why: str, unexpected: Exception | None = None
+    ) -> None:
+        self.problems.append(f"{purpose} of version {model.version} cannot be judged: {why}")
+        self.log.error(self.problems[-1], exc_info=unexpected)
+
+
+def _limits_of_environment(platform: PlatformResource, use_case: UseCase) -> str:
+    """Limits that settings put in the place of the use case's, in words."""
+    settings = platform.settings
+    names = gate_settings(settings, use_case)
+    return ", ".join(f"{GATE_SETTINGS[name]}={getattr(settings, name)} by {name.upper()}" for name in names) or "none"
 
 
 def look_now(platform: PlatformResource, use_case: UseCase, as_of: str | None = None) -> Look:

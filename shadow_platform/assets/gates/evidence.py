@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.resources import files
 from itertools import chain
 
@@ -30,7 +31,13 @@ from shadow_platform.domain.labels import matured_cohort, pair, settled
 from shadow_platform.partitions import gapless_end, tabled_until
 from shadow_platform.resources import PlatformResource
 
-DECIDING_CODE = ("assets/gates", "domain/gates", "domain/labels")
+DECIDING_CODE = (
+    *("adapters/lake/answers.py", "adapters/lake/log_tables.py", "assets/gates", "contracts/policies/decisions.py"),
+    *("contracts/verdicts.py", "domain/censoring.py", "domain/gates", "domain/labels", "partitions.py"),
+    "resources/a_a.py",
+)
+"""Folders and modules below the package; what else is read has its own fingerprint as rows."""
+DECIDING_LIBRARIES = ("numpy", "pandas", "scipy")
 NOT_DECIDING = ("__init__", "exposition", "recording", "replaying", "reviewing", "wording")
 
 
@@ -104,6 +111,7 @@ def inputs_of(platform: PlatformResource, use_case: UseCase, sequence: GateSeque
             "champion_bundle": sequence.champion_bundle,
             "challenger_bundle": sequence.challenger_bundle,
             "code": deciding_code(),
+            "libraries": deciding_libraries(),
             "label_policy": _label_policy(use_case.label),
             "training_frame": manifest.fingerprints.get("data", "none"),
             "a_a": a_a.run_id if a_a else "none",
@@ -186,12 +194,17 @@ def deciding_code() -> str:
 
 def deciding_sources() -> dict[str, str]:
     """The modules that decide, by place below the package."""
-    package = files("shadow_platform")
-    texts = {
-        f"{folder}/{file.name}": file.read_text(encoding="utf-8")
-        for folder in DECIDING_CODE
-        for file in (package / folder).iterdir()
-        if file.name.endswith(".py") and file.name.removesuffix(".py") not in NOT_DECIDING
-    }
-    texts["domain/censoring.py"] = (package / "domain" / "censoring.py").read_text(encoding="utf-8")
+    package, texts = files("shadow_platform"), dict[str, str]()
+    for place in DECIDING_CODE:
+        if place.endswith(".py"):
+            texts[place] = (package / place).read_text(encoding="utf-8")
+            continue
+        for file in (package / place).iterdir():
+            if file.name.endswith(".py") and file.name.removesuffix(".py") not in NOT_DECIDING:
+                texts[f"{place}/{file.name}"] = file.read_text(encoding="utf-8")
     return texts
+
+
+def deciding_libraries() -> str:
+    """Versions of the packages that compute a decision."""
+    return ", ".join(f"{name} {version(name)}" for name in DECIDING_LIBRARIES)

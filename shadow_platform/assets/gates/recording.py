@@ -9,6 +9,7 @@ from logging import Logger
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from shadow_platform.contracts.tables import GATE_DECISIONS
 from shadow_platform.contracts.use_case import UseCase
@@ -27,12 +28,16 @@ def record(
     has_page: bool,
     log: Logger,
 ) -> dict[str, dg.MetadataValue[Any]]:
-    """Metadata of a decision, whose row is appended before its page is written: a full disk costs the page alone."""
+    """Metadata of a decision, whose row is appended before its page is written: a full disk costs the page alone.
+
+    A decision that stands already, say of a night whose labels did not come, keeps the row that it has.
+    """
     version = decision.challenger_version
     facts: dict[str, dg.MetadataValue[Any]] = {}
     facts[f"decision_{version}"] = dg.MetadataValue.text(decision.decision.value)
     facts[f"criteria_{version}"] = dg.MetadataValue.md(_table(decision))
-    platform.lake().append_rows(GATE_DECISIONS, use_case, [_row(decision, None, now)])
+    decided_at, page = _standing(platform, use_case, decision, now)
+    platform.lake().append_rows(GATE_DECISIONS, use_case, [_row(decision, page, decided_at)])
     if not has_page:
         return facts
     shown = expose(inputs, decision, use_case.costs)
@@ -42,12 +47,31 @@ def record(
     except OSError as error:
         log.warning("the page of decision %s was not written: %s", decision.decision_id[:12], error)
         return facts
-    row = _row(decision, path.relative_to(platform.layout.home).as_posix(), now)
-    platform.lake().append_rows(GATE_DECISIONS, use_case, [row])
+    page = path.relative_to(platform.layout.home).as_posix()
+    platform.lake().append_rows(GATE_DECISIONS, use_case, [_row(decision, page, decided_at)])
     facts[f"page_{version}"] = dg.MetadataValue.path(str(path))
     if picture:
         facts[f"evidence_{version}"] = dg.MetadataValue.md(picture)
     return facts
+
+
+def _standing(
+    platform: PlatformResource, use_case: UseCase, decision: GateDecision, now: datetime
+) -> tuple[datetime, str | None]:
+    """When a decision was made, and its page: as its row says, if it is stored already, else now and none.
+
+    One that comes out again behind another on the same version, say because a policy was put back, is made anew: what
+    was decided last is what counts.
+    """
+    rows = platform.lake().read_table(GATE_DECISIONS, use_case).sort_values("decided_at", kind="stable")
+    rows = rows[rows["challenger_version"].eq(decision.challenger_version)]
+    same = rows[rows["decision_id"].eq(decision.decision_id) & rows["record"].eq(decision.model_dump_json())]
+    if same.empty:
+        return now, None
+    row = same.iloc[-1]
+    is_newest = rows["decision_id"].iloc[-1] == decision.decision_id
+    has_page = pd.notna(row["page"]) and (platform.layout.home / row["page"]).is_file()
+    return row["decided_at"].to_pydatetime() if is_newest else now, row["page"] if has_page else None
 
 
 def _row(decision: GateDecision, page: str | None, now: datetime) -> dict[str, Any]:

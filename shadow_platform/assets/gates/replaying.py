@@ -80,10 +80,12 @@ def decision_named(platform: PlatformResource, use_case: UseCase, prefix: str | 
     found = known[-1:] if prefix is None else [s for s in known if s.decision.decision_id.startswith(prefix.lower())]
     if len(found) == 1:
         return found[0]
-    told = ", ".join(s.decision.decision_id[:12] for s in (found or known)[-10:]) or "none"
+    if not known:
+        raise LakeError(f"{platform.layout.home} holds no decision on {use_case.name} that can be shown or run again")
+    told = ", ".join(s.decision.decision_id[:12] for s in (found or known)[-10:])
     what = "more than one decision" if found else "no decision"
     asked = "" if prefix is None else f" with an id that starts with {prefix!r}"
-    raise LakeError(f"{what} on {use_case.name}{asked} can be run again; the latest are: {told}")
+    raise LakeError(f"{what} on {use_case.name}{asked}; the latest are: {told}")
 
 
 def run_again(

@@ -73,7 +73,7 @@ def came_by_promotion(manifest: DeploymentManifest, transitions: Sequence[Mappin
     Args:
         transitions: rows of the audit trail, oldest first.
     """
-    changes = [row for row in transitions if row["alias"] == "champion" and row["from_version"] != row["to_version"]]
+    changes = _changes_of_champion(transitions)
     champion, promoted, is_promotion = manifest.champion, list[str](), False
     for row in changes:
         promoted = promoted or [row["from_version"]]
@@ -84,24 +84,49 @@ def came_by_promotion(manifest: DeploymentManifest, transitions: Sequence[Mappin
     return datetime.fromisoformat(changes[-1]["transitioned_at"]) == champion.since
 
 
+def gave_way_at(champion: DeployedModel, version: str, transitions: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """When a version last ceased to be champion, if the champion in force had served before; else ``None``.
+
+    What that champion answered before may be what the version was promoted on once, and says nothing of how it did
+    since.
+
+    Args:
+        transitions: rows of the audit trail, oldest first; it may not show yet how the champion came in.
+    """
+    rows = [
+        (row["from_version"], row["to_version"], row["transitioned_at"]) for row in _changes_of_champion(transitions)
+    ]
+    if rows and rows[-1][1] != champion.version:
+        rows.append((rows[-1][1], champion.version, champion.since.isoformat()))
+    left = [n for n, (before, _, _) in enumerate(rows) if before == version]
+    has_served = bool(left) and any(champion.version in row[:2] for row in rows[: left[-1]])
+    return datetime.fromisoformat(rows[left[-1]][2]) if has_served else None
+
+
+def _changes_of_champion(transitions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in transitions if row["alias"] == "champion" and row["from_version"] != row["to_version"]]
+
+
 def opened(
     platform: PlatformResource, use_case: UseCase, champion: DeployedModel, model: DeployedModel, purpose: Purpose
 ) -> GateSequence:
     """The sequence that compares a model with the champion under the policy in force, noted if it is a new one.
 
-    A watch asks how the champion has served since it was promoted; what led to the promotion does not speak for it.
+    A watch asks how the champion has served since it was promoted; what led to the promotion does not speak for it. Nor
+    does it for a version that was promoted and taken back: as a challenger it is compared on what came after.
     """
     known = known_sequences(platform, use_case)
     starts = [platform.bundle(use_case, version).manifest.evaluation_start for version in _versions(champion, model)]
-    if purpose is Purpose.WATCH:
-        starts.append(champion.since)
+    is_watch = purpose is Purpose.WATCH
+    anew = champion.since if is_watch else gave_way_at(champion, model.version, platform.transitions(use_case))
     found = gates.open_sequence(
         use_case=use_case.name,
         purpose=purpose,
         champion=(champion.version, champion.bundle_hash),
         challenger=(model.version, model.bundle_hash),
         policy=use_case.gate,
-        evidence_from=max(starts),
+        evidence_from=max([*starts, anew] if anew else starts),
+        is_anew=anew is not None,
         known=known,
         now=platform.now(),
     )

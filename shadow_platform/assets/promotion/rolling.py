@@ -91,8 +91,12 @@ def carry_on(platform: PlatformResource, use_case: UseCase, log: Logger) -> Step
     return None
 
 
-def seen_of(platform: PlatformResource, use_case: UseCase, rollout: Rollout) -> Seen:
-    """What is known of a rollout besides the deployment; a canary's answers are read once its time is over."""
+def seen_of(platform: PlatformResource, use_case: UseCase, rollout: Rollout, limit: int | None = None) -> Seen:
+    """What is known of a rollout besides the deployment; a canary's answers are judged once its time is over.
+
+    Args:
+        limit: lines of the prediction log that are read at most; the next look reads on. ``None``: all.
+    """
     known = Seen(
         decision=newest_decision(platform, use_case, rollout),
         promoted_by=promoter(platform, use_case, rollout.version),
@@ -100,9 +104,9 @@ def seen_of(platform: PlatformResource, use_case: UseCase, rollout: Rollout) -> 
     steps, at = use_case.rollout.canary_steps, rollout.canary_step
     if rollout.state is not RolloutState.CANARY or at is None or at >= len(steps):
         return known
+    n, verdict = platform.canary_verdict(use_case, rollout.version, rollout.step_started_at, limit)
     if platform.now() - rollout.step_started_at < steps[at].min_duration:
-        return known
-    n, verdict = platform.canary_verdict(use_case, rollout.version, rollout.step_started_at)
+        return replace(known, n_requests=n)
     return replace(known, n_requests=n, slo=verdict.outcome, slo_reason=verdict.reason)
 
 
@@ -203,10 +207,10 @@ class _Taking:
         manifest, version, reason = self._deployed(), self.rollout.version, self._reason()
         is_running = manifest.canary is not None and manifest.canary.share > 0
         if is_running:
-            changed = self._deploy("set_canary_share", share=step.share, reason=reason)
+            changed = self._deploy_as_seen("set_canary_share", share=step.share, reason=reason)
         else:
-            changed = self._deploy("start_canary", version=version, share=step.share, reason=reason)
-        refusal = self.platform.refusal_of_workers(self.use_case, changed.generation)
+            changed = self._deploy_as_seen("start_canary", version=version, share=step.share, reason=reason)
+        refusal = self.platform.refusal_of_workers(self.use_case, changed.generation, version)
         if refusal is not None:
             take_back(self.platform, self.use_case, version, refusal, self.rollout.decision_id)
             self._note(state=RolloutState.HALTED, detail=f"the canary was taken back: {refusal}")
@@ -220,7 +224,7 @@ class _Taking:
         )
 
     def _promote(self, _: Step) -> None:
-        self._deploy(
+        self._deploy_as_seen(
             "promote",
             version=self.rollout.version,
             expected_champion=self.rollout.expected_champion,
@@ -230,14 +234,12 @@ class _Taking:
 
     def _settle(self, step: Step) -> None:
         manifest = self._deployed()
-        refusal = self.platform.refusal_of_workers(self.use_case, manifest.generation)
+        refusal = self.platform.refusal_of_workers(self.use_case, manifest.generation, self.rollout.version)
         if refusal is not None:
             roll_back(self.platform, self.use_case, manifest.generation, refusal, self.rollout.decision_id)
             self.platform.reconcile(self.use_case)
             self._note(state=RolloutState.HALTED, detail=f"version {self.rollout.version} was rolled back: {refusal}")
             return
-        if self.rollout.bento is not None:
-            self.platform.release_bento(self.rollout.bento)
         previous, watch = manifest.previous, self.use_case.watch_span
         if watch and previous is not None and previous.version == self.rollout.expected_champion:
             reason = f"watches version {self.rollout.version} for {watch.days} days: was it better after all?"
@@ -252,13 +254,20 @@ class _Taking:
         arguments = {"evidence_id": self.rollout.decision_id, **arguments}
         return self.platform.deploy(self.use_case, change, actor=actor, **arguments)
 
+    def _deploy_as_seen(self, change: Any, **arguments: Any) -> DeploymentManifest:
+        """A change that holds for the deployment it was chosen for: not over a halt, or a person's act, since."""
+        return self._deploy(change, expected_generation=self._deployed().generation, **arguments)
+
     def _deployed(self) -> DeploymentManifest:
         assert self.manifest is not None, "a rollout without a deployment ends"
         return self.manifest
 
     def _reason(self) -> str:
-        said = self.seen.decision.reason if self.seen.decision else self.rollout.detail
-        return f"rollout {self.rollout.rollout_id}, approved by {self.rollout.approved_by}: {said}"
+        """What the audit trail says beside the decision that began the rollout; a newer one may say otherwise."""
+        rollout = self.rollout
+        steps = (row for row in self.platform.rollout_steps(self.use_case) if row["rollout_id"] == rollout.rollout_id)
+        said = next((row["detail"] for row in steps), rollout.detail)
+        return f"rollout {rollout.rollout_id}, approved by {rollout.approved_by}: {said}"
 
     def _note(self, **changes: Any) -> None:
         _note(self.platform, self.use_case, self.rollout, **{"n_failures": 0, **changes})

@@ -15,6 +15,7 @@ from shadow_platform.contracts.tables import DRIFT_VERDICTS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.contracts.verdicts import Outcome
 from shadow_platform.resources import PlatformResource
+from shadow_platform.resources.policies import drift_policy
 
 # Dagster shows the names of the members.
 Environment = StrEnum("Environment", ["development", "staging", "production"])
@@ -26,13 +27,14 @@ class RequestConfig(dg.Config):
     Attributes:
         force_retrain: train whatever the newest drift verdict says.
         promote_challenger: false: the gate judges the new version, and promotion only reports what it would do.
-        drift_threshold: without force, train only if the share of drifted features exceeds it, or the verdict failed.
+        drift_threshold: without force, train only if the share of drifted features exceeds it, or the verdict failed;
+            default: the limit of the drift verdict, which is ``DRIFT_THRESHOLD`` where that is set.
         environment: whose approval rule the rollout of the new version must satisfy, beside that of ENVIRONMENT.
     """
 
     force_retrain: bool = False
     promote_challenger: bool = True
-    drift_threshold: float = 0.3
+    drift_threshold: float | None = None
     environment: Environment = Environment.staging
 
 
@@ -56,7 +58,8 @@ def build_retraining_request(use_case: UseCase) -> dg.AssetsDefinition:
         """
         told = "forced"
         if not config.force_retrain:
-            drift = _NewestDrift(platform, use_case, config.drift_threshold)
+            asked, declared = config.drift_threshold, drift_policy(platform.settings, use_case).drift_threshold
+            drift = _NewestDrift(platform, use_case, declared if asked is None else asked)
             told = drift.told
             if not drift.asks:
                 reason = f"nothing to do: {told}; force_retrain trains all the same"

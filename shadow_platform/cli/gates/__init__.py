@@ -41,7 +41,10 @@ def review(
     use_case: UseCaseOption,
     days: Annotated[int, typer.Option(help="Changes of champion that are at most so old.", min=1)] = 90,
 ) -> None:
-    """Hold the decisions behind recent promotions against labels as known now. Exit 1: one would be another now."""
+    """Hold the decisions behind recent promotions against labels as known now. Exit 1: one would be another now.
+
+    2: no champion is deployed, or another error.
+    """
     from shadow_platform.cli.gates.again import review_decisions
 
     raise typer.Exit(review_decisions(use_case, days))

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from shadow_platform.assets.gates.replaying import Rerun, decision_named, run_again
 from shadow_platform.assets.gates.reviewing import note, review
+from shadow_platform.contracts.errors import NoChampion
 from shadow_platform.resources import PlatformResource
 from shadow_platform.use_cases import load_use_case
 
@@ -25,6 +26,7 @@ MEANING = {
     "label_policy": "the label's horizon, or who hides outcomes",
     "labels": "labels that were known then",
     "labels_as_of": "the time",
+    "libraries": "the versions of numpy, pandas and scipy",
     "operation": "the rows that errors, latency and coverage are judged on",
     "policy": "the gate's policy",
     "training_frame": "the challenger's training frame",
@@ -56,8 +58,14 @@ def replay_decision(use_case_name: str, prefix: str) -> int:
 
 
 def review_decisions(use_case_name: str, days: int) -> int:
-    """Print and note which promotions rest on labels that were corrected since; the exit code: 1 one is reopened."""
+    """Print and note which promotions rest on labels that were corrected since; the exit code: 1 one is reopened.
+
+    Raises:
+        NoChampion: nothing was ever deployed here: the home may be the wrong one.
+    """
     platform, use_case = PlatformResource(), load_use_case(use_case_name)
+    if platform.manifest(use_case) is None:
+        raise NoChampion(use_case.name, platform.layout.manifest(use_case.name))
     reruns, unreadable = review(platform, use_case, days)
     note(platform, use_case, reruns)
     table = Table("decision", "version", "as of (UTC)", "decided", "now", "outcome", "changed")
@@ -67,7 +75,8 @@ def review_decisions(use_case_name: str, days: int) -> int:
         changed = "" if rerun.has_same_figures else ", ".join(rerun.differing)
         named = [stored.decision_id[:12], stored.challenger_version, f"{stored.as_of:%Y-%m-%d %H:%M}"]
         table.add_row(*named, stored.decision.value, rerun.found.decision.value, outcome, changed)
-    CONSOLE.print(table if reruns else f"no decision changed the champion in the last {days} days")
+    nothing = f"no decision changed the champion of {use_case.name} in {platform.layout.home} in the last {days} days"
+    CONSOLE.print(table if reruns else nothing, soft_wrap=not reruns)
     for problem in unreadable:
         CONSOLE.print(problem, soft_wrap=True)
     return int(not all(rerun.is_decided_alike for rerun in reruns))

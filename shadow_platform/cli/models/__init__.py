@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from shadow_platform.cli.options import UseCaseOption
+from shadow_platform.cli.options import SoleUseCaseOption, UseCaseOption
 
 models_app = typer.Typer(
     help="Versions in the registry: where they come from, how good they are, how they came to serve.",
@@ -150,7 +150,7 @@ def models_lineage(version: VersionArgument, use_case: UseCaseOption, as_json: J
 
 
 @models_app.command("reconcile")
-def models_reconcile(use_case: UseCaseOption) -> None:
+def models_reconcile(use_case: SoleUseCaseOption) -> None:
     """Let aliases follow what serves after the registry was away, and what serves an alias that was moved by hand."""
     from shadow_platform.cli.models.changing import reconcile
 

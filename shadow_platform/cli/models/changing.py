@@ -13,15 +13,16 @@ from shadow_platform.use_cases import load_use_case
 
 
 def promote_version(
-    use_case: str, version: str, reason: str, evidence: str | None, probation_s: float | None, wait: bool
+    use_case: str, version: str, reason: str, evidence: str | None, probation_s: float | None, wait: bool, by: str
 ) -> int:
-    """Make a version champion; returns the exit code."""
+    """Make a version champion, booked to ``by``; returns the exit code."""
     if probation_s is None:
         probation_s = load_settings().slo_probation_seconds
     return change(
         use_case,
         "promote",
         wait,
+        by,
         version=version,
         reason=reason,
         evidence_id=evidence,
@@ -29,7 +30,7 @@ def promote_version(
     )
 
 
-def roll_back(use_case: str, reason: str, wait: bool) -> int:
+def roll_back(use_case: str, reason: str, wait: bool, by: str | None = None) -> int:
     """Put the previous champion back, whether the registry answers or not; returns the exit code."""
     layout = load_settings().layout
     # Importing a product's package costs seconds that a bad champion goes on answering.
@@ -38,8 +39,8 @@ def roll_back(use_case: str, reason: str, wait: bool) -> int:
     manifest = read_manifest(layout.manifest(name))
     previous = manifest.previous if manifest else None
     if manifest is None or previous is None or not (layout.bundles / previous.bundle_hash).is_dir():
-        return change(use_case, "rollback", wait, reason=reason)
-    return change_without_registry(use_case, "emergency_rollback", wait, manifest, reason=reason)
+        return change(use_case, "rollback", wait, by, reason=reason)
+    return change_without_registry(use_case, "emergency_rollback", wait, manifest, by, reason=reason)
 
 
 def reconcile(use_case: str) -> None:

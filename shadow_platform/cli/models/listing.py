@@ -57,7 +57,7 @@ def list_versions(use_case: str, limit: int | None, *, archived: bool, as_json: 
     found = source.registered(None if limit is None else limit + 1)
     if archived:
         found = versions.in_order([*found, *source.archived()], "created_at", is_descending=True)
-    _print(found, limit, as_json)
+    _print(source, found, limit, as_json)
 
 
 def search_versions(use_case: str, words: SearchWords, limit: int, *, as_json: bool) -> None:
@@ -68,16 +68,16 @@ def search_versions(use_case: str, words: SearchWords, limit: int, *, as_json: b
     known += source.archived() if words.status != "registered" else []
     # Sorted before they are sifted: only among all of them a metric that nobody has is a slip of the pen.
     found = versions.matching(versions.in_order(known, key, is_descending), asked)
-    _print(found, limit, as_json)
+    _print(source, found, limit, as_json)
 
 
-def _print(found: Sequence[VersionSummary], limit: int | None, as_json: bool) -> None:
+def _print(source: Versions, found: Sequence[VersionSummary], limit: int | None, as_json: bool) -> None:
     shown = found[:limit]
     if as_json:
         print_json(shown)
         return
     if not found:
-        print_line("no version")
+        print_line(f"no version of {source.looked_at}")
         return
     metrics = [name for name in KEY_METRICS if any(name in version.metrics for version in shown)]
     now = datetime.now(UTC)

@@ -54,7 +54,8 @@ def show_history(use_case: str, named: str | None, alias: str | None, *, as_json
         return
     if not rows:
         changed = "an alias" if alias is None else f"alias {alias}"
-        print_line("no alias has changed" if version is None else f"no change of {changed} names version {version}")
+        what = "no alias has changed" if version is None else f"no change of {changed} names version {version}"
+        print_line(f"{what}: {source.looked_at}")
     for row in rows:
         before, after = row["from_version"] or "none", row["to_version"] or "none"
         print_line(

@@ -43,6 +43,11 @@ class Versions:
         self.platform = PlatformResource()
         self.use_case: UseCase = load_use_case(use_case)
 
+    @property
+    def looked_at(self) -> str:
+        """Where was looked, for an answer that found nothing there."""
+        return f"{self.use_case.name} in {self.platform.layout.home}"
+
     def number(self, named: str) -> str:
         """Version that a number or an alias names; raises ``RegistryError`` for an alias that points nowhere."""
         if named.isdecimal():

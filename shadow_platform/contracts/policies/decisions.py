@@ -3,8 +3,11 @@
 Upstream: nothing. Downstream: ``contracts.policies``.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from shadow_platform.contracts.errors import UseCaseError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class GatePolicy:
         segments: categorical features no level of which may be harmed.
         max_a_a_difference: largest tolerated difference between the champion's answers and its own in the shadow.
         min_a_a: requests that an A/A run must have compared.
+
+    Raises:
+        UseCaseError: a value outside its range, or a cluster that the method cannot have.
     """
 
     min_samples: int = 200
@@ -50,6 +56,38 @@ class GatePolicy:
     max_a_a_difference: float | None = 1e-5
     min_a_a: int = 200
 
+    def __post_init__(self) -> None:
+        self._require_ranges()
+        cluster, segments = self.cluster, self.segments
+        bets_follow_time = self.method != "betting" or cluster != "day_and_subject"
+        _require(
+            self,
+            ("method", self.method in ("confidence_sequence", "betting"), "'confidence_sequence' or 'betting'"),
+            ("cluster", cluster is None or bool(cluster), "'hour', 'day', 'day_and_subject', a column, or None"),
+            ("cluster", bets_follow_time, "another cluster with method='betting', which goes on in the order of time"),
+            ("segments", not isinstance(segments, str), "a tuple of features, such as ('country',)"),
+        )
+
+    def _require_ranges(self) -> None:
+        counts = ("min_samples", "min_clusters", "tuned_at", "min_a_a")
+        sizes = ("margin", "harm_margin", "max_segment_log_loss_increase")
+        known, error, a_a = self.min_label_coverage, self.max_calibration_error, self.max_a_a_difference
+        f1, brier = self.min_f1_improvement_pct, self.max_brier_degradation
+        _require(
+            self,
+            *((name, getattr(self, name) >= 1, "at least 1") for name in counts),
+            *((name, getattr(self, name) >= 0, "at least 0") for name in sizes),
+            ("min_label_coverage", known is None or 0 <= known <= 1, "a share between 0 and 1, or None"),
+            ("min_f1_improvement_pct", f1 is None or math.isfinite(f1), "a percentage, or None"),
+            ("max_brier_degradation", brier is None or not math.isnan(brier), "a number, or None"),
+            ("max_calibration_error", error is None or 0 <= error <= 1, "a share between 0 and 1, or None"),
+            ("max_challenger_error_rate", 0 <= self.max_challenger_error_rate <= 1, "a share between 0 and 1"),
+            ("min_coverage", 0 <= self.min_coverage <= 1, "a share between 0 and 1"),
+            ("max_a_a_difference", a_a is None or a_a >= 0, "at least 0, or None"),
+            ("max_challenger_p95_ms", self.max_challenger_p95_ms > 0, "milliseconds above 0"),
+            ("alpha", 0 < self.alpha < 1, "a chance above 0 and below 1"),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionCosts:
@@ -59,6 +97,9 @@ class DecisionCosts:
         capacity: positive decisions a day that can be acted on, for the cost on the page of a gate's decision;
             ``None``: unbounded.
 
+    Raises:
+        UseCaseError: a cost that is not above 0, or a capacity below 1.
+
     >>> DecisionCosts(false_positive=5.0, false_negative=45.0, currency="USD").threshold
     0.1
     """
@@ -67,6 +108,14 @@ class DecisionCosts:
     false_negative: float
     currency: str
     capacity: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            self,
+            ("false_positive", self.false_positive > 0, "a cost above 0"),
+            ("false_negative", self.false_negative > 0, "a cost above 0"),
+            ("capacity", self.capacity is None or self.capacity >= 1, "at least 1, or None"),
+        )
 
     @property
     def threshold(self) -> float:
@@ -114,3 +163,12 @@ class FairnessPolicy:
     favourable_prediction: bool = False
     min_ratio: float = 0.8
     min_rows: int = 100
+
+
+def _require(policy: object, *rules: tuple[str, bool, str]) -> None:
+    for name, holds, expected in rules:
+        if not holds:
+            raise UseCaseError(
+                f"{type(policy).__name__} has {name}={getattr(policy, name)!r}; expected {expected}; correct the "
+                "declaration"
+            )

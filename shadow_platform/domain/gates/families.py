@@ -51,6 +51,7 @@ def open_sequence(
     evidence_from: datetime,
     known: Sequence[GateSequence],
     now: datetime,
+    is_anew: bool = False,
 ) -> GateSequence:
     """The sequence that a comparison belongs to: the one already known, else the next of its family.
 
@@ -60,9 +61,11 @@ def open_sequence(
         evidence_from: of a watch it belongs to the identity: promoted once more, a champion is watched anew.
         known: sequences opened so far, of this use case or of several.
         now: when it is opened, if it has to be.
+        is_anew: ``evidence_from`` belongs to the identity of a challenge as well: the challenger has served, and what
+            was seen before does not count any more.
     """
     parts = [use_case, purpose.value, champion[1], challenger[1], declared_text(policy)]
-    if purpose is Purpose.WATCH:
+    if purpose is Purpose.WATCH or is_anew:
         parts.append(evidence_from.astimezone(UTC).isoformat())
     sequence_id = hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
     for sequence in known:

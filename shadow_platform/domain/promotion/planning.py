@@ -4,8 +4,8 @@ Belongs here: the plan alone. Does not belong here: the steps of a rollout (``ro
 DeploymentManifest, registered versions. Downstream: the assets ``deployment`` and ``promotion``.
 
 A decision is about one champion and one challenger. When another champion serves meanwhile, or the challenger is no
-longer in the shadow, it is out of date and nothing is done; and so is a watch once the champion that it watched was
-replaced, even if a person brought that champion back.
+longer in the shadow, it is out of date and nothing is done; and so it is once that champion was replaced, even if it
+was brought back: by whom, and why, the decision did not know.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shadow_platform.contracts.deployment import MAX_CHALLENGERS, DeploymentManifest
+from shadow_platform.contracts.errors import NoChampion
 from shadow_platform.contracts.ports import RegisteredVersion
 from shadow_platform.contracts.verdicts import Decision, GateDecision, Purpose
 
@@ -74,7 +75,7 @@ def in_order(decisions: Sequence[GateDecision]) -> list[GateDecision]:
 
 def _obstacle(decision: GateDecision, manifest: DeploymentManifest | None, decided_at: datetime) -> str | None:
     if manifest is None:
-        return f"use case {decision.use_case} serves no model yet; deploy a champion first"
+        return str(NoChampion(decision.use_case))
     serving, challenger = manifest.champion.version, decision.challenger_version
     if serving == challenger:
         return f"version {challenger} already is the champion"
@@ -92,7 +93,8 @@ def _obstacle(decision: GateDecision, manifest: DeploymentManifest | None, decid
     is_watched = manifest.previous is not None and manifest.previous.version == challenger
     if decision.purpose is Purpose.WATCH and not is_watched:
         return f"the decision watched version {challenger}, which is no longer the champion before this one"
-    if decision.purpose is Purpose.WATCH and decided_at <= manifest.champion.since:
+    is_watch, since = decision.purpose is Purpose.WATCH, manifest.champion.since
+    if decided_at < since or (is_watch and decided_at == since):
         return f"version {serving} became champion again after this decision; evaluate the gate again"
     return None
 

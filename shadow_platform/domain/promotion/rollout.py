@@ -93,7 +93,7 @@ def next_step(
         _settling(rollout, manifest, seen, now)
         or _ended_by_deployment(rollout, manifest)
         or _ended_by_evidence(rollout, manifest, seen, now)
-        or _held(rollout, policy, now)
+        or _held(rollout, policy, seen, now)
         or _onward(rollout, manifest, policy, seen, now)
     )
     patience = policy.patience(rollout.canary_step)
@@ -101,6 +101,18 @@ def next_step(
         days = patience / timedelta(days=1)
         return Step(Move.WAIT, found.state, f"stuck for more than {days:.4g} days: {found.reason}", is_stuck=True)
     return found
+
+
+def held_by(decision: GateDecision | None) -> str | None:
+    """Why the gate's newest decision lets a rollout go no further; ``None``: it does not.
+
+    What lacks evidence holds nothing up: the rollout began on what had been shown, and looking again takes nothing of
+    that back. A criterion that fails says that something speaks against the version, or against the comparison.
+    """
+    if decision is None or decision.decision is not Decision.WAIT:
+        return None
+    failed = [f"{c.name} {c.outcome}: {c.reason}" for c in decision.criteria if c.outcome is Outcome.FAIL]
+    return f"held by decision {decision.decision_id[:12]}: {'; '.join(failed)}" if failed else None
 
 
 def approval_of(policy: RolloutPolicy, environments: Iterable[str]) -> Approval:
@@ -209,21 +221,20 @@ def _ended_by_evidence(rollout: Rollout, manifest: DeploymentManifest, seen: See
     return None
 
 
-def _held(rollout: Rollout, policy: RolloutPolicy, now: datetime) -> Step | None:
-    """What the rollout waits for before anything is tried: a person, or the next attempt."""
+def _held(rollout: Rollout, policy: RolloutPolicy, seen: Seen, now: datetime) -> Step | None:
+    """What the rollout waits for before anything is tried: a person, the next attempt, or another decision."""
+    held = held_by(seen.decision)
     if rollout.state is RolloutState.AWAITING_APPROVAL:
         days = policy.approval_timeout / timedelta(days=1)
         if now - rollout.step_started_at > policy.approval_timeout:
             reason = f"nobody approved it within {days:g} days; the gate may ask again"
             return Step(Move.END, RolloutState.OUTDATED, reason)
-        reason = (
-            f"a person must approve it: `shadow promote --approve {rollout.rollout_id}`; given up after {days:g} days"
-        )
-        return Step(Move.WAIT, rollout.state, reason)
+        reason = held or f"a person must approve it: `shadow promote --approve {rollout.rollout_id}`"
+        return Step(Move.WAIT, rollout.state, f"{reason}; given up after {days:g} days")
     if rollout.n_failures >= MAX_FAILURES:
         reason = f"{rollout.n_failures} attempts in a row failed, the last: {rollout.detail}"
         return Step(Move.TAKE_BACK, RolloutState.HALTED, reason)
-    return _between_attempts(rollout, now)
+    return _between_attempts(rollout, now) or (Step(Move.WAIT, rollout.state, held) if held else None)
 
 
 def _between_attempts(rollout: Rollout, now: datetime) -> Step | None:

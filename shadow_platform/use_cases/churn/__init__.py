@@ -23,7 +23,9 @@ from shadow_platform.use_cases.churn.models import MODELS
 from shadow_platform.use_cases.churn.simulator import SIMULATION
 
 HORIZON = timedelta(days=30)
-COSTS = DecisionCosts(false_positive=50.0, false_negative=150.0, currency="USD")
+
+# Five offers to stay are made a day, which is fewer than a good model would make on most days.
+COSTS = DecisionCosts(false_positive=50.0, false_negative=150.0, currency="USD", capacity=5)
 
 
 def _source() -> EventSource:

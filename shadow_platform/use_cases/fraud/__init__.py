@@ -30,7 +30,8 @@ from shadow_platform.use_cases.fraud.models import MODELS
 HORIZON = timedelta(days=45)
 
 # A payment blocked in error costs the margin of the sale and a call, a fraud let through its mean amount and a fee.
-COSTS = DecisionCosts(false_positive=10.0, false_negative=130.0, currency="USD")
+# Who is blocked is called the same day, and eight can be.
+COSTS = DecisionCosts(false_positive=10.0, false_negative=130.0, currency="USD", capacity=8)
 
 
 def _open(plan: SimulationPlan) -> Simulator:

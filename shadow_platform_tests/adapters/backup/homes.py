@@ -13,6 +13,7 @@ FILES = {
     "serving/shop.json": b'{"generation": 3}',
     "serving/shop.workers/17.json": b"a sign of life",
     "serving/shop.shadow/2.json": b"progress",
+    "serving/shop.canary": b"progress",
     "locks/deployment-shop.lock": b"",
     "bentoml/run/8000/metrics.db": b"of a process",
     "bentoml/bentos/shop/g3-abc/bento.yaml": b"name: shop",
@@ -33,7 +34,7 @@ FILES = {
 DATABASES = ("mlflow/mlflow.db", "dagster/history/runs.db", "dagster/schedules/schedules.db", "feast/online.db",
              "dagster/history/runs/.db", "serving/shop.idempotency.db")  # fmt: skip
 NOT_COPIED = {
-    "serving/shop.workers/17.json", "serving/shop.shadow/2.json", "bentoml/run/8000/metrics.db",
+    "serving/shop.workers/17.json", "serving/shop.shadow/2.json", "serving/shop.canary", "bentoml/run/8000/metrics.db",
     "locks/deployment-shop.lock",
     "bundles/.fetch-1/model.onnx",
 }  # fmt: skip

@@ -24,6 +24,7 @@ def opened(
     purpose: Purpose = Purpose.CHALLENGE,
     use_case: str = "tiny",
     now: datetime = NOW,
+    since: datetime | None = None,
 ) -> GateSequence:
     return open_sequence(
         use_case=use_case,
@@ -31,7 +32,8 @@ def opened(
         champion=("1", champion),
         challenger=("2", challenger),
         policy=policy or GatePolicy(),
-        evidence_from=NOW - timedelta(days=30),
+        evidence_from=since or NOW - timedelta(days=30),
+        is_anew=since is not None,
         known=known,
         now=now,
     )
@@ -64,6 +66,16 @@ def test_another_challenger_or_policy_spends_the_next_ordinal_and_keeps_the_old_
     assert [s.ordinal for s in (first, second, third)] == [1, 2, 3]
     assert first.alpha > second.alpha > third.alpha
     assert opened((first, second, third)) is first
+
+
+def test_a_challenge_that_begins_anew_is_a_sequence_of_its_own_by_its_start() -> None:
+    first = opened()
+    anew = opened((first,), since=NOW)
+    once_more = opened((first, anew), since=NOW + timedelta(days=1))
+
+    assert opened((first, anew), since=NOW, now=NOW + timedelta(days=3)) is anew
+    assert [s.ordinal for s in (first, anew, once_more)] == [1, 2, 3]
+    assert opened((first, anew, once_more)) is first
 
 
 @pytest.mark.parametrize("other", [{"champion": "x"}, {"purpose": Purpose.WATCH}, {"use_case": "other"}])
