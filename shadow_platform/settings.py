@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     )
 
     environment: Literal["development", "staging", "production"] = Field(
-        "development", description="production refuses the header X-As-Of"
+        "development",
+        description="outside development callers need tokens; production refuses the header X-As-Of, and a person "
+        "approves rollouts there unless the use case says otherwise",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
     log_format: Literal["text", "json"] = Field(

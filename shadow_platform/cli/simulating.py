@@ -42,13 +42,11 @@ DriftOption = Annotated[
     DriftChoice | None, typer.Option(help="What changes in the world; left out: the use case's own story.")
 ]
 StartOption = Annotated[
-    datetime | None, typer.Option("--drift-start", "--start", help="First day it is felt.", formats=["%Y-%m-%d"])
+    datetime | None, typer.Option("--drift-start", help="First day it is felt.", formats=["%Y-%m-%d"])
 ]
-SizeOption = Annotated[float, typer.Option("--drift-size", "--size", help="Strength at its height, above 0 to 1.")]
-ShapeOption = Annotated[Shape, typer.Option("--drift-shape", "--shape", help="How it comes.")]
-DurationOption = Annotated[
-    int, typer.Option("--drift-days", "--days", help="Length of a gradual ramp or of a season.", min=1)
-]
+SizeOption = Annotated[float, typer.Option("--drift-size", help="Strength at its height, above 0 to 1.")]
+ShapeOption = Annotated[Shape, typer.Option("--drift-shape", help="How it comes.")]
+DurationOption = Annotated[int, typer.Option("--drift-days", help="Length of a gradual ramp or of a season.", min=1)]
 SeedOption = Annotated[int, typer.Option(help="Another seed is another world with the same laws.", min=0)]
 
 

@@ -113,7 +113,7 @@ def test_a_port_that_is_none_is_refused(shadow: Ended, command: tuple[str, ...],
 
 IDLE = [
     (("demo", "-u", "churn", "--drift-start", "2024-08-01"), "--drift-start needs --drift, the kind of drift: cov"),
-    (("demo", "-u", "churn", "--drift", "none", "--size", "5"), "--drift-size needs --drift, the kind of drift: cov"),
+    (("demo", "-u", "churn", "--drift", "none", "--drift-size", "5"), "--drift-size needs --drift, the kind of"),
     (("simulation", "set", "-u", "churn", "--drift-days", "7"), "--drift-days needs --drift, the kind of drift: cov"),
     (("simulate", "-u", "churn", "--drift-shape", "gradual"), "--drift-shape needs --drift, the kind of drift: cov"),
     (("new-use-case", "returns", "--subject", "order_id"), "--subject names a column of --csv, which is missing"),
