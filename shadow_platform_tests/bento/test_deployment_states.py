@@ -39,7 +39,7 @@ def test_a_service_without_a_model_says_so_and_answers_once_there_is_one(tmp_pat
             response = client.request(method, path, json=body_of(1))
             assert response.status_code == 503
             assert response.json()["type"].endswith("not-ready")
-            assert "run the training job" in response.json()["detail"]
+            assert "run the job shop_train" in response.json()["detail"]
         assert client.get("/readyz").status_code == 503
         assert client.get("/health").status_code == 200
         counted = [line for line in client.get("/metrics").text.splitlines() if "prediction_errors_total{" in line]

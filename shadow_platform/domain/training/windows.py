@@ -119,7 +119,8 @@ def forward_blocks(
 
     Args:
         shares: ascending, in [0, 1]: a block lies between two neighbours, as shares of the fit rows.
-        gap: between the rows to fit on and the block; blocks that it leaves nothing to fit on are left out.
+        gap: between the rows to fit on and the block; blocks that it leaves nothing to fit on, and those without
+                a row, are left out.
 
     Raises:
         NotEnoughData: no block is left.
@@ -129,6 +130,8 @@ def forward_blocks(
     rows = np.flatnonzero(is_fit)
     pairs = []
     for start, end in pairwise(np.round(np.asarray(shares) * len(rows)).astype(int)):
+        if start == end:
+            continue
         judged = np.zeros(len(frame), dtype=bool)
         judged[rows[start:end]] = True
         begins_at = times.iloc[rows[start]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import expit, logit
@@ -103,6 +103,8 @@ def test_weights_by_costs_without_costs_are_refused():
     gap=st.integers(0, 72).map(lambda hours: timedelta(hours=hours)),
     shares=st.lists(st.floats(0.2, 1.0), min_size=2, max_size=4, unique=True).map(sorted),
 )
+@example(seed=0, gap=timedelta(0), shares=[0.9, 0.99999, 1.0])
+@example(seed=0, gap=timedelta(0), shares=[0.99999, 1.0])
 def test_a_block_is_judged_by_what_was_known_before_it_and_nothing_else(seed, gap, shares):
     frame = hard_frame(3_000, seed)
     is_fit = training.split(frame, training.windows(POLICY, HORIZON, AS_OF), 500) == training.FIT
