@@ -4,6 +4,7 @@ Belongs here: what several folders of tests need. Does not belong here: data of 
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,11 @@ def pytest_configure() -> None:
 
     ``prometheus_client`` decides at its first import, by a variable that Feast and BentoML set when they are imported.
     No terminal decides where tables break; a console reads its size when it is made, which is at its module's import.
+    A shell that starts the tests in the background lets them ignore SIGINT; Dagster then ignores SIGTERM too, and so
+    would every process that a test starts and ends.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for size in ("COLUMNS", "LINES"):
         os.environ.pop(size, None)
     values = prometheus_client.values.ValueClass
