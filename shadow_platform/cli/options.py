@@ -57,7 +57,7 @@ UseCaseOption = Annotated[
         "--use-case",
         "-u",
         default_factory=default_use_case,
-        show_default="SHADOW_USE_CASE, else the only one served, else churn",
+        show_default="SHADOW_USE_CASE, else the only one served, else its default",
         help=USE_CASE_HELP,
     ),
 ]
