@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bento.package import PACKAGE
 from shadow_platform.adapters.deployment import read_manifest
-from shadow_platform.adapters.deployment.bentos import LATEST, held_by, is_same_model, read_latest
+from shadow_platform.adapters.deployment.bentos import LATEST, deployment_in, is_same_model, read_latest
 from shadow_platform.contracts.errors import BundleError, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import load_settings
@@ -93,7 +93,7 @@ def _latest(store: Path, layout: Layout) -> str:
     version = read_latest(store)
     if version is None:
         raise BundleError(f"no Bento of the champion of {store.name} is in the store; {advice}")
-    held = held_by(store / version)
+    held = deployment_in(store / version)
     in_force = read_manifest(layout.manifest(held.use_case)) if held else None
     if held and in_force and not is_same_model(held.champion, in_force.champion):
         raise BundleError(

@@ -78,10 +78,8 @@ def set_policy(
     if manifest is None:
         raise NoChampion(found.name)
     before = challenger(manifest, version)
-    rate, kept_lag = (
-        before.sample_rate if sample_rate is None else sample_rate,
-        None if no_max_lag else before.max_lag_s,
-    )
+    rate = before.sample_rate if sample_rate is None else sample_rate
+    kept_lag = None if no_max_lag else before.max_lag_s
     change(
         use_case,
         "set_shadow_policy",

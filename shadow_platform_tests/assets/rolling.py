@@ -135,6 +135,18 @@ class Rolling:
             run_config={"ops": {f"{self.use_case.name}__{name}": {"config": value} for name, value in config.items()}},
         )
 
+    def halt_by_guard(self, reason: str) -> None:
+        """What the guard does on a breach: the canary answers nobody any more."""
+        manifest = self.manifest
+        self.platform.deploy_without_registry(
+            self.use_case,
+            "halt_canary",
+            canary=manifest.canary,
+            actor="slo-guard",
+            reason=reason,
+            expected_generation=manifest.generation,
+        )
+
     def answer_as_canary(self, n: int, latency_ms: float = 5.0, is_failed: bool = False) -> None:
         """Requests that reached the canary now; failed ones are answered by the champion."""
         self.log_of_a_worker([self.canary_answer(i, latency_ms, is_failed) for i in range(n)])

@@ -16,15 +16,7 @@ HAND = {"actor": "person", "reason": "by hand"}
 
 
 def halted_by_the_guard(rolling: Rolling) -> None:
-    manifest = rolling.manifest
-    rolling.platform.deploy_without_registry(
-        rolling.use_case,
-        "halt_canary",
-        canary=manifest.canary,
-        actor="slo-guard",
-        reason="p95 900 ms",
-        expected_generation=manifest.generation,
-    )
+    rolling.halt_by_guard("p95 900 ms")
 
 
 def stopped(rolling: Rolling) -> None:

@@ -141,14 +141,7 @@ def test_a_decision_that_promotion_only_reported_on_waits_for_the_gate(
 
 def test_aliases_that_an_emergency_left_behind_are_due(rolling: Rolling, tick: Tick) -> None:
     manifest = rolling.manifest
-    rolling.platform.deploy_without_registry(
-        rolling.use_case,
-        "halt_canary",
-        canary=manifest.canary,
-        actor="slo-guard",
-        reason="slow",
-        expected_generation=manifest.generation,
-    )
+    rolling.halt_by_guard("slow")
     assert key(tick(MINUTE)) == f"{rolling.rollout.step_id}:end"
     rolling.away("registry")
     rolling.promote()

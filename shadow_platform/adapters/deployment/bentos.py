@@ -32,7 +32,7 @@ def bentos_of(layout: Layout, use_case: str) -> Path:
     return layout.bentos / "bentos" / re.sub(r"[^a-z0-9_.-]", "-", use_case.lower())
 
 
-def held_by(bento: Path) -> DeploymentManifest | None:
+def deployment_in(bento: Path) -> DeploymentManifest | None:
     """The deployment that a Bento holds; ``None`` when it cannot be told."""
     try:
         return next(filter(None, map(read_manifest, Layout(bento / "src" / PACKAGE).manifests())), None)
@@ -76,7 +76,7 @@ def _of_champion(folder: Path, manifest: DeploymentManifest) -> Iterator[str]:
     # Of one deployment, the one that was asked for last stays.
     order = sorted(built, key=lambda path: (built[path], path.name == current, path.stat().st_mtime), reverse=True)
     for path in order:
-        held = held_by(path)
+        held = deployment_in(path)
         if held is not None and is_same_model(held.champion, manifest.champion):
             yield path.name
 
