@@ -156,9 +156,11 @@ class Lane:
                 if not lines and self._is_over():
                     self._path.unlink(missing_ok=True)
                     return
-                self._checkpoint(sink, log, after)
-                if len(lines) < BATCH:
+                is_idle = len(lines) < BATCH
+                if is_idle:
                     self._oldest_waiting = None
+                self._checkpoint(sink, log, after)
+                if is_idle:
                     self._stop.wait(IDLE_S)
 
     def _is_mine(self, prediction: PredictionRecord) -> bool:

@@ -269,23 +269,21 @@ def test_agreement_lag_and_latency_are_metrics_and_own_answers_do_not_count(
     log(layout, [record(n, NOW, cart=60.0, version="2") for n in range(8, 20)])
     deployed = model(line_bundle(layout.bundles), since=NOW - timedelta(hours=1))
     with lane_of(layout, deployed, metrics=metrics) as lane:
-        wait_until(lambda: has_each_once(layout, 20), "compared")
-        wait_until(lambda: read_progress(layout.shadow_progress(USE_CASE, "2")) is not None, "idle")
-        lane.report()
         value = registry.get_sample_value
+
+        def lag_s() -> float | None:
+            lane.report()
+            return value("shadow_lag_seconds", {"challenger": "2"})
+
+        wait_until(lambda: has_each_once(layout, 20), "compared")
+        wait_until(lambda: lag_s() == 0.0, "a lane that compared everything does not lag")
         assert value("model_agreement_rate", {"challenger": "2"}) == pytest.approx(6 / 8)
-        assert value("shadow_lag_seconds", {"challenger": "2"}) == 0.0
         assert value("shadow_latency_ms_count", {"challenger": "2"}) == 20
         stopped = lane.pid
         assert stopped is not None
         os.kill(stopped, signal.SIGSTOP)
         log(layout, [record(20, datetime.now(UTC)), record(21, datetime.now(UTC) - timedelta(minutes=5))])
-
-        def lags() -> bool:
-            lane.report()
-            return (value("shadow_lag_seconds", {"challenger": "2"}) or 0.0) >= 300
-
-        wait_until(lags, "a lane that waits for its model lags visibly")
+        wait_until(lambda: (lag_s() or 0.0) >= 300, "a lane that waits for its model lags visibly")
         os.kill(stopped, signal.SIGCONT)
         metrics.forget("2")
         assert value("shadow_predictions_total", {"challenger": "2", "outcome": "compared"}) in (20, 22)
