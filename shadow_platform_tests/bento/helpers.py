@@ -72,7 +72,7 @@ def outcomes(layout: Layout, version: str) -> Counter[str]:
     return Counter(record.outcome for record in comparisons(layout, version))
 
 
-def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 90.0) -> None:
     """Return as soon as the condition holds; fail naming it when it does not in time."""
     for _ in ticks(timeout_s):
         if holds():
