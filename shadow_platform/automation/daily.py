@@ -16,6 +16,7 @@ import dagster as dg
 from shadow_platform.automation.attempts import Attempts, attempts_of, has_never_begun, run_key
 from shadow_platform.automation.restraints import UNFINISHED
 from shadow_platform.automation.ticks import Job
+from shadow_platform.contracts.errors import NoChampion
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.partitions import partition_range
 from shadow_platform.resources import PlatformResource
@@ -56,7 +57,7 @@ def build_daily_sensor(use_case: UseCase, job: Job, interval_s: int = INTERVAL_S
         if not of_days:
             return dg.SkipReason(f"{use_case.name} has none of the last {MAX_DAYS} days: {_partitions(use_case)}")
         if platform.manifest(use_case) is None:
-            return dg.SkipReason(f"no model of {use_case.name} serves yet; run {use_case.name}_train first")
+            return dg.SkipReason(str(NoChampion(use_case.name)))
         left: list[str] = []
         for day in of_days:
             attempts = attempts_of(instance, job.name, {DAY_TAG: str(day)})

@@ -13,6 +13,7 @@ from shadow_platform.automation.ledger import Ledger
 from shadow_platform.automation.requests import TRIGGER_ID_TAG, RunConfigOf, TrainingRequest, retrain_run_config
 from shadow_platform.automation.restraints import Restraints
 from shadow_platform.automation.ticks import Job
+from shadow_platform.contracts.errors import NoChampion
 from shadow_platform.contracts.tables import LABELS
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.resources import PlatformResource
@@ -88,7 +89,7 @@ def build_decide_schedule(use_case: UseCase, job: Job) -> dg.ScheduleDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         midnight = _midnight(context.scheduled_execution_time.astimezone(UTC))
         if platform.manifest(use_case) is None:
-            return dg.SkipReason(f"no model of {use_case.name} serves yet; run {use_case.name}_train first")
+            return dg.SkipReason(str(NoChampion(use_case.name)))
         if not platform.lake().table_days(LABELS, use_case):
             return dg.SkipReason(f"no day of labels of {use_case.name} was made; run {use_case.name}_monitor first")
         night = f"decide:{midnight:%Y-%m-%d}"

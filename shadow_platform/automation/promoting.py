@@ -19,6 +19,7 @@ from shadow_platform.assets.promotion.rolling import seen_of
 from shadow_platform.automation.attempts import run_key
 from shadow_platform.automation.restraints import UNFINISHED
 from shadow_platform.automation.ticks import Job
+from shadow_platform.contracts.errors import NoChampion
 from shadow_platform.contracts.use_case import UseCase
 from shadow_platform.domain.promotion import BACKOFF, Move, next_step, watch_ends_at
 from shadow_platform.resources import PlatformResource
@@ -69,7 +70,7 @@ def due_now(platform: PlatformResource, use_case: UseCase, looked_at: datetime |
     """
     rollout, manifest, now = platform.rollout(use_case), platform.manifest(use_case), platform.now()
     if manifest is None:
-        return None, f"use case {use_case.name} serves no model yet"
+        return None, str(NoChampion(use_case.name))
     if rollout is not None and not rollout.state.is_end:
         step = next_step(rollout, manifest, use_case.rollout, seen_of(platform, use_case, rollout, LINES_A_LOOK), now)
         if step.move is not Move.WAIT:

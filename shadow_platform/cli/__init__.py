@@ -54,6 +54,7 @@ from shadow_platform.cli.simulating import (
 from shadow_platform.cli.streaming import produce, stream
 from shadow_platform.cli.time_machine import simulate
 from shadow_platform.contracts.errors import ShadowPlatformError
+from shadow_platform.telemetry.quiet import quiet
 
 if TYPE_CHECKING:
     from shadow_platform.contracts.simulation import SimulationPlan
@@ -98,7 +99,8 @@ typer_app.command()(restore)
 def app() -> None:
     """Run the command; exit code 2 for any error, on one line of stderr if it was expected, else with its traceback."""
     try:
-        typer_app()
+        with quiet():
+            typer_app()
         return
     except ShadowPlatformError as error:
         _say(error)
@@ -248,13 +250,9 @@ def sql(
 @typer_app.command()
 def doctor(use_case: UseCaseOption) -> None:
     """Check the set-up and say what to do about what is wrong."""
-    from shadow_platform.telemetry.quiet import quiet
+    from shadow_platform.cli.inspect import examine
 
-    with quiet():
-        from shadow_platform.cli.inspect import examine
-
-        code = examine(use_case)
-    raise typer.Exit(code)
+    raise typer.Exit(examine(use_case))
 
 
 @typer_app.command()

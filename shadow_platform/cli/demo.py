@@ -35,7 +35,6 @@ from shadow_platform.contracts.use_case import DemoPlan, UseCase
 from shadow_platform.partitions import partition_range, start_of
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import load_settings
-from shadow_platform.telemetry.quiet import quiet
 from shadow_platform.use_cases import load_use_case
 
 CONSOLE = Console()
@@ -132,8 +131,7 @@ def run_demo(
         simulated = chosen(use_case)
         if simulated is not None:
             choose(platform, use_case, simulated)
-        with quiet():
-            _play(use_case_name, use_case, use_case.demo, platform)
+        _play(use_case_name, use_case, use_case.demo, platform)
 
 
 def _play(address: str, use_case: UseCase, plan: DemoPlan, platform: PlatformResource) -> None:

@@ -37,10 +37,6 @@ def retrain(
     ] = None,
 ) -> None:
     """Train a new challenger if the newest drift verdict asks for it. Exit 0: trained, 1: nothing to do, with why."""
-    from shadow_platform.telemetry.quiet import quiet
+    from shadow_platform.cli.trainings import Wish, start_retraining
 
-    with quiet():
-        from shadow_platform.cli.trainings import Wish, start_retraining
-
-        code = start_retraining(use_case, Wish(force, promote, drift_threshold, environment, as_of))
-    raise typer.Exit(code)
+    raise typer.Exit(start_retraining(use_case, Wish(force, promote, drift_threshold, environment, as_of)))

@@ -83,7 +83,6 @@ def _play(trip: "Trip", output: Path | None, *, anew: bool) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from shadow_platform.settings import load_settings
-    from shadow_platform.telemetry.quiet import quiet
     from shadow_platform.time_machine import Journey
 
     base = load_settings().layout.time_machine(trip.use_case.name)
@@ -91,7 +90,7 @@ def _play(trip: "Trip", output: Path | None, *, anew: bool) -> None:
     console = Console()
     columns = (TextColumn("{task.description:<34}"), BarColumn(), TextColumn("{task.fields[day]}"), TimeElapsedColumn())
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with Progress(*columns, console=console) as progress, quiet():
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("landing the world", total=trip.n_days, day=str(trip.start))
 
         def report(what: str, day: date) -> None:

@@ -122,7 +122,7 @@ def test_days_outside_the_use_case_are_not_asked_for(daemon: Daemon) -> None:
 
 
 def test_nothing_is_asked_for_before_a_model_serves(layout: Layout, instance: dg.DagsterInstance) -> None:
-    assert Daemon(layout, instance).told() == "no model of tiny serves yet; run tiny_train first"
+    assert Daemon(layout, instance).told().startswith("use case tiny serves no model yet; run the job tiny_train")
 
 
 @pytest.mark.parametrize("job", ["tiny_daily", "tiny_ingest", "tiny_reopen", "tiny_monitor", "__ASSET_JOB"])

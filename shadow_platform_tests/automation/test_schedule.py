@@ -143,7 +143,7 @@ def test_every_night_is_decided_once_as_of_midnight(layout: Layout, instance: dg
     schedule = build_decide_schedule(TINY, JOB)
     assert (schedule.cron_schedule, schedule.default_status) == ("0 3 * * *", dg.DefaultScheduleStatus.STOPPED)
     three = NIGHT + timedelta(hours=1)
-    assert "no model of tiny serves yet" in daemon.night(three, schedule=schedule).skip_message
+    assert "use case tiny serves no model yet" in daemon.night(three, schedule=schedule).skip_message
     deployed(layout)
     assert "no day of labels" in daemon.night(three, schedule=schedule).skip_message
     daemon.labelled(MIDNIGHT, 1)

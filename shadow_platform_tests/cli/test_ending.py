@@ -173,9 +173,9 @@ def test_before_the_first_champion_every_command_says_the_same(shadow: Ended, co
     code, said = shadow(*command, *TINY)
 
     assert code == 2
-    told = said.splitlines()[-1]  # a registry that is made meanwhile says so before
-    assert told.startswith("shadow: use case tiny serves no model yet")
-    assert told.endswith("; run the job tiny_train in `shadow ui`, or `shadow demo -u tiny`")
+    assert said.startswith("shadow: use case tiny serves no model yet")
+    assert said.endswith("; run the job tiny_train in `shadow ui`, or `shadow demo -u tiny`\n")
+    assert said.count("\n") == 1
 
 
 def test_without_decisions_nothing_is_said_of_the_latest(shadow: Ended, layout: Layout) -> None:
