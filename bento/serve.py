@@ -43,7 +43,7 @@ LOGGER = logging.getLogger("shadow_platform.serve")
 
 SERVICE = "bento.service:ShadowPredictor"
 SERVER, SHADOW, GUARD, RELAY = "server", "shadow worker", "guard", "relay"
-READY_TIMEOUT_S = 90.0
+READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0
 KEEP_ALIVE_S = 75
 FIRST_BACKOFF_S = 0.2
@@ -52,6 +52,7 @@ FIRST_FREE_PORT, FIRST_OUTGOING_PORT = 20_000, 32_768
 """Below are Ray's workers; above, a connection that goes out may be given a port that was free just now."""
 STEADY_S = 30.0
 """A child that lived this long is restarted at once when it dies."""
+_GIVEN: set[int] = set()
 
 
 class ServiceError(ShadowPlatformError):
@@ -315,12 +316,12 @@ def _appended(path: Path | None) -> Iterator[IO[bytes] | None]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on right now, and that no connection going out can be given."""
-    drawn = (secrets.randbelow(FIRST_OUTGOING_PORT - FIRST_FREE_PORT) + FIRST_FREE_PORT for _ in range(1_000))
-    port = next((port for port in drawn if port_is_free("127.0.0.1", port)), None)
-    if port is None:
-        raise ServiceError(f"no free port between {FIRST_FREE_PORT} and {FIRST_OUTGOING_PORT}; end what listens there")
-    return port
+    """A port of 127.0.0.1 that nobody listens on, given once by this process, and never to a connection going out."""
+    for port in (secrets.randbelow(FIRST_OUTGOING_PORT - FIRST_FREE_PORT) + FIRST_FREE_PORT for _ in range(1_000)):
+        if port not in _GIVEN and port_is_free("127.0.0.1", port):
+            _GIVEN.add(port)
+            return port
+    raise ServiceError(f"no free port between {FIRST_FREE_PORT} and {FIRST_OUTGOING_PORT}; end what listens there")
 
 
 def port_is_free(host: str, port: int) -> bool:

@@ -24,7 +24,7 @@ from shadow_platform.contracts.errors import BundleError
 from shadow_platform.contracts.layout import Layout
 
 TIMEOUT_S = 300.0
-READY_TIMEOUT_S = 90.0
+READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.2
 

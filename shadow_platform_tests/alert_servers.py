@@ -49,7 +49,7 @@ def mail_server(port: int | None = None) -> Iterator[Inbox]:
             inbox.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
             return "250 OK"
 
-    controller = Controller(Keep(), hostname="127.0.0.1", port=port)
+    controller = Controller(Keep(), hostname="127.0.0.1", port=port, ready_timeout=60.0)
     controller.start()
     try:
         yield inbox

@@ -6,6 +6,7 @@ tests of the stream. Members of a group join after half their session timeout, h
 
 import os
 import signal
+import time
 import uuid
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from shadow_platform_tests import processes
 
 N_PARTITIONS = 4
-QUICK = {"session.timeout.ms": "1000", "heartbeat.interval.ms": "300"}
+PATIENCE_S = 90.0
+QUICK = {"session.timeout.ms": "2000", "heartbeat.interval.ms": "300"}
 
 
 class Broker:
@@ -75,7 +77,7 @@ class Broker:
     def create(self, topic: str, n_partitions: int = N_PARTITIONS) -> None:
         """Create a topic."""
         client = AdminClient({"bootstrap.servers": self.servers})
-        client.create_topics([NewTopic(topic, n_partitions, 1)])[topic].result(10)
+        client.create_topics([NewTopic(topic, n_partitions, 1)])[topic].result(PATIENCE_S)
 
     def send(self, topic: str, messages: list[dict[str, Any]]) -> None:
         """Send messages, each given as arguments of ``Producer.produce``."""
@@ -86,20 +88,19 @@ class Broker:
                 topic, on_delivery=lambda error, _: failed.append(str(error)) if error else None, **message
             )
             producer.poll(0)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE_S) == 0
         assert failed == []
 
     def read(self, topic: str, n_messages: int) -> list[Any]:
         """The first messages of a topic, as the client gives them; fails when they do not come."""
         settings = {"bootstrap.servers": self.servers, "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
         consumer = Consumer(settings)
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         found: list[Any] = []
-        for _ in range(100):
+        deadline = time.monotonic() + PATIENCE_S
+        while len(found) < n_messages and time.monotonic() < deadline:
             found += [message for message in consumer.consume(n_messages, 0.2) if message.error() is None]
-            if len(found) >= n_messages:
-                break
         consumer.close()
         assert len(found) == n_messages, f"{len(found)} of {n_messages} messages in {topic}"
         return found

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import prometheus_client
 import pytest
+from hypothesis import settings
 
+from bento import serve
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.settings import Settings
 from shadow_platform_tests import processes
@@ -25,7 +27,7 @@ IN_MEMORY = "MutexValue"
 StartProcess = Callable[..., Started]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Counters of the test process live in memory: files would be shared by every registry of the process.
 
     ``prometheus_client`` decides at its first import, by a variable that Feast and BentoML set when they are imported.
@@ -33,13 +35,35 @@ def pytest_configure() -> None:
     A shell that starts the tests in the background lets them ignore SIGINT; Dagster then ignores SIGTERM too, and so
     would every process that a test starts and ends.
     """
+    _try_the_same_examples(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for size in ("COLUMNS", "LINES"):
         os.environ.pop(size, None)
+    _keep_ports_apart()
     values = prometheus_client.values.ValueClass
     if values.__name__ != IN_MEMORY:
         raise pytest.UsageError(f"prometheus_client keeps values as {values.__name__}; unset PROMETHEUS_MULTIPROC_DIR")
+
+
+def _try_the_same_examples(config: pytest.Config) -> None:
+    """Hypothesis tries the same examples in every run, however long a busy machine takes over one.
+
+    Others are looked for with ``--hypothesis-seed=random``, or with a profile of one's own.
+    """
+    if not config.getoption("--hypothesis-profile"):
+        same = settings(settings.get_profile("ci"), derandomize=config.getoption("--hypothesis-seed") is None)
+        settings.register_profile("same", same)
+        settings.load_profile("same")
+
+
+def _keep_ports_apart() -> None:
+    """Workers draw ports from ranges of their own: one that is drawn and not listened on yet looks free to others."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    n_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    size = (serve.FIRST_OUTGOING_PORT - serve.FIRST_FREE_PORT) // n_workers
+    serve.FIRST_FREE_PORT += number % n_workers * size
+    serve.FIRST_OUTGOING_PORT = serve.FIRST_FREE_PORT + size
 
 
 def pytest_report_header() -> list[str]:
@@ -57,7 +81,8 @@ def quiet_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     """No setting of the developer's shell, ``.env`` or another test reaches a test; nothing is written outside it.
 
     Settings are taken out for good, before and after: MLflow exports the store it is pointed at, and fixtures of the
-    next module, which are made before this one, would use it.
+    next module, which are made before this one, would use it. It also keeps the experiment that was chosen last, whose
+    id means another one in the next store.
     """
     _forget_settings()
     monkeypatch.setitem(Settings.model_config, "env_file", None)
@@ -69,8 +94,10 @@ def quiet_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 
 
 def _forget_settings() -> None:
-    for name in (*Settings.model_fields, "dagster_home"):
+    for name in (*Settings.model_fields, "dagster_home", "mlflow_experiment_id"):
         os.environ.pop(name.upper(), None)
+    if (mlflow := sys.modules.get("mlflow.tracking.fluent")) is not None:
+        vars(mlflow)["_active_experiment_id"] = None
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import pytest
 from shadow_platform_tests import processes
 from shadow_platform_tests.processes import Started
 
+STOP_TIMEOUT_S = 60.0
+"""Backends of Postgres lead groups of their own: a server that is killed leaves them, and cannot start again beside."""
 NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 """Postgres refuses to run as root, as tests in a container do."""
 
@@ -43,7 +46,7 @@ class Valkey:
                 os.environ,
                 self.folder,
             )
-            self._process.wait_until(lambda: "Ready to accept connections" in self._text(), "valkey")
+            self._process.wait_until(lambda: "Ready to accept connections" in self._text(), "valkey", timeout_s=180)
         return self
 
     def stop(self) -> None:
@@ -80,7 +83,7 @@ class Postgres:
             command = [*self._as_nobody, str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
             command += ["-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=60"]
             self._process = processes.start(command, self.folder / "postgres.log", os.environ, Path("/"))
-            self._process.wait_until(self._is_ready, "postgres")
+            self._process.wait_until(self._is_ready, "postgres", timeout_s=180)
         return self
 
     def new_database(self) -> str:
@@ -100,6 +103,8 @@ class Postgres:
         """End it at once; clients are refused from now on."""
         if self._process is not None:
             self._process.signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.process.wait(STOP_TIMEOUT_S)
             self._process.stop()
 
     def remove(self) -> None:

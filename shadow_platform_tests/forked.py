@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import warnings
 from collections.abc import Callable
+from functools import cache
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
@@ -48,9 +49,18 @@ FORKSERVER.set_forkserver_preload(list(PRELOADED))
 
 def started(task: Callable[..., Any], *arguments: Any) -> ForkServerProcess:
     """A process that does ``task(*arguments)``, with no setting of anybody's shell."""
+    _let_the_server_import()
     process = FORKSERVER.Process(target=_alone, args=(task, *arguments))
     process.start()
     return process
+
+
+@cache
+def _let_the_server_import() -> None:
+    """Wait for the first process of the server: what the imports take is not taken from anybody's time."""
+    first = FORKSERVER.Process(target=os.getpid)
+    first.start()
+    first.join()
 
 
 def ended(process: ForkServerProcess) -> int | None:

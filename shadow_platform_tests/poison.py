@@ -9,10 +9,14 @@ import os
 import pickle
 import zipfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import skops.io
+
+_IDS = count(1)
+"""One a node: skops takes nodes of one id for one object."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def forged_skops(schema: dict[str, Any], files: dict[str, bytes] | None = None) 
 def node(loader: str, name: str, content: Any = None, **more: Any) -> dict[str, Any]:
     """One node of a schema."""
     module, _, kind = name.rpartition(".")
-    found = {"__loader__": loader, "__module__": module, "__class__": kind, "__id__": id(object()), **more}
+    found = {"__loader__": loader, "__module__": module, "__class__": kind, "__id__": next(_IDS), **more}
     return found if content is None else {**found, "content": content}
 
 

@@ -35,7 +35,7 @@ class Started:
         """Everything printed so far, stdout and stderr."""
         return self.output.read_text(errors="replace")
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
         """Poll until ``condition()``; fails with the output when the process ends or time runs out."""
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -45,7 +45,7 @@ class Started:
                 raise AssertionError(f"{what}: not within {timeout_s:.0f} s\n{self.text()[-4000:]}")
             time.sleep(POLL_S)
 
-    def wait_for_port(self, port: int, timeout_s: float = 90.0) -> None:
+    def wait_for_port(self, port: int, timeout_s: float = 120.0) -> None:
         """Poll until 127.0.0.1:``port`` accepts a connection."""
         self.wait_until(lambda: _accepts(port), f"port {port}", timeout_s)
 

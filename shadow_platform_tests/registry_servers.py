@@ -19,6 +19,8 @@ from shadow_platform_tests import processes
 from shadow_platform_tests.processes import Started
 
 BUCKET, REGION = "models", "us-east-1"
+OURS = ("BucketAlreadyExists", "BucketAlreadyOwnedByYou")
+"""What a store says of a bucket that it made, when its first answer came too late."""
 ACCESS_KEY, SECRET_KEY = "platform", "key-of-the-object-store"
 READER_KEY = "reader"
 ADMIN = ("administrator", "password-of-the-administrator")
@@ -86,7 +88,7 @@ class ObjectStore:
         self._process = processes.start(
             [str(part) for part in command], self.folder / "weed.log", os.environ, self.folder
         )
-        self._process.wait_until(self._has_bucket, "object store")
+        self._process.wait_until(self._has_bucket, "object store", timeout_s=180)
         return self
 
     def keys(self, ending: str) -> list[str]:
@@ -100,7 +102,7 @@ class ObjectStore:
 
     def client(self) -> Any:
         """Client of the store with its key."""
-        quick = Config(connect_timeout=2, read_timeout=20, retries={"max_attempts": 0})
+        quick = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 0})
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -113,7 +115,9 @@ class ObjectStore:
     def _has_bucket(self) -> bool:
         try:
             self.client().create_bucket(Bucket=BUCKET)
-        except (BotoCoreError, ClientError):
+        except ClientError as error:
+            return error.response["Error"]["Code"] in OURS
+        except BotoCoreError:
             return False
         return True
 
@@ -183,9 +187,8 @@ class TrackingServer:
 
     def _add_user(self, name: str, password: str) -> None:
         """Make a user who may read everything, and change what they made themselves."""
-        answer = httpx.post(
-            f"{self.uri}/api/2.0/mlflow/users/create", auth=ADMIN, json={"username": name, "password": password}
-        )
+        url, user = f"{self.uri}/api/2.0/mlflow/users/create", {"username": name, "password": password}
+        answer = httpx.post(url, auth=ADMIN, json=user, timeout=60)
         if "RESOURCE_ALREADY_EXISTS" not in answer.text:
             answer.raise_for_status()
 
@@ -197,7 +200,7 @@ class TrackingServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.uri}/health", timeout=5).status_code == httpx.codes.OK
+            return httpx.get(f"{self.uri}/health", timeout=30).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 

@@ -57,7 +57,7 @@ class Scraped:
 
 def scrape(url: str, path: str = "/metrics") -> Scraped:
     """Scrape over a new connection."""
-    answer = httpx.get(f"{url}{path}", timeout=30.0, trust_env=False, verify=False)
+    answer = httpx.get(f"{url}{path}", timeout=60.0, trust_env=False, verify=False)
     assert answer.status_code == 200, answer.text
     return Scraped.of(answer.text)
 

@@ -6,15 +6,16 @@ Belongs here: reading source. Does not belong here: rules. Downstream: test_conv
 import ast
 import subprocess
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("shadow_platform", "bento", "feature_repo", "benchmarks", "shadow_platform_tests")
 
 
+@cache
 def tracked_files() -> tuple[Path, ...]:
-    """Files that belong to the repository, relative to its root: tracked, or new and not ignored.
+    """Files that belong to the repository, relative to its root: tracked, or new and not ignored; listed once.
 
     Outside a git checkout (an unpacked archive) every file that no tool generated.
     """
@@ -35,7 +36,7 @@ def _walk() -> list[str]:
     return [str(path) for path in paths if not generated & set(path.parts)]
 
 
-@lru_cache(maxsize=1)
+@cache
 def python_files() -> tuple[Path, ...]:
     """Python modules of the repository, relative to its root."""
     return tuple(sorted(path for path in tracked_files() if path.suffix == ".py"))

@@ -39,6 +39,8 @@ MAX_WAITING = 4
 START_LIMIT_S = 60.0
 BUDGET_SHARE = 0.75
 """Share of the time left that the process may use; the rest is for its last round and the way back."""
+LEAST_SHARE = 0.25
+"""Share of a request's time that must be left when its turn comes: no process is ended for what it was hardly given."""
 RETRY_SOON = [(b"retry-after", b"1")]
 
 
@@ -57,13 +59,16 @@ class ExplainProcess:
         """Process id, ``None`` while there is no process."""
         return self._child.pid if self._child else None
 
-    def ask(self, message: Mapping[str, Any], deadline: float) -> dict[str, Any]:
-        """The process's answer; raises ``ProblemError`` when there is none at ``deadline`` (``time.monotonic``)."""
+    def ask(self, message: Mapping[str, Any], deadline: float, least_s: float = 0.0) -> dict[str, Any]:
+        """The process's answer; raises ``ProblemError`` when there is none at ``deadline`` (``time.monotonic``).
+
+        With no more than ``least_s`` left the process is not asked; one that was asked and is late is ended.
+        """
         for _attempt in range(2):
             if self._is_stopped.is_set():
                 break
             try:
-                answer: dict[str, Any] = orjson.loads(self._exchange(message, deadline))
+                answer: dict[str, Any] = orjson.loads(self._exchange(message, deadline, least_s))
             except (EOFError, OSError):
                 LOGGER.warning("the explaining process ended; starting another")
                 self._end()
@@ -81,7 +86,7 @@ class ExplainProcess:
             child.kill()
             child.wait()
 
-    def _exchange(self, message: Mapping[str, Any], deadline: float) -> bytes:
+    def _exchange(self, message: Mapping[str, Any], deadline: float, least_s: float) -> bytes:
         pipe = self._pipe or self._start()
         if not self._is_ready:
             if not pipe.poll(max(0.0, deadline - time.monotonic())):
@@ -90,8 +95,8 @@ class ExplainProcess:
                 raise _unavailable("the explaining process is starting")
             self._is_ready = pipe.recv_bytes() == READY
         left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise _unavailable("the time was used up waiting for other explanations")
+        if left_s <= least_s:
+            raise _unavailable("the time was used up waiting for the explaining process or for other explanations")
         pipe.send_bytes(orjson.dumps({**message, "budget_s": left_s * BUDGET_SHARE}))
         if not pipe.poll(left_s):
             LOGGER.error("no explanation within %.1f s; ending the explaining process", left_s)
@@ -184,7 +189,7 @@ class Explainer:
 
     async def _ask(self, message: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         """The process's answer; gives the place back when the process is done with it, waited for or not."""
-        asked = self._pool.submit(self.process.ask, message, deadline)
+        asked = self._pool.submit(self.process.ask, message, deadline, LEAST_SHARE * self._timeout_s)
         asked.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(asked)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -38,7 +38,7 @@ from shadow_platform.settings import load_settings
 from shadow_platform.use_cases import load_use_case
 
 CONSOLE = Console()
-DAEMON_TIMEOUT_S = 240
+DAEMON_TIMEOUT_S = 600
 DAY = timedelta(days=1)
 BROKEN = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -193,18 +193,20 @@ def _send_traffic(demo: Demo, url: str) -> None:
         _wait_for_shadow(url)
 
 
-def _reader() -> dict[str, str]:
-    return authorization(load_settings(), SHADOW_READ)
+def _told(url: str) -> dict[str, Any]:
+    headers = authorization(load_settings(), SHADOW_READ)
+    answer: dict[str, Any] = httpx.get(url, headers=headers, trust_env=False, timeout=60).json()
+    return answer
 
 
 def _wait_for_shadow(url: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
-        comparison = httpx.get(f"{url}/shadow/comparison", headers=_reader(), trust_env=False).json()
+        comparison = _told(f"{url}/shadow/comparison")
         if all(entry["lag_records"] == 0 for entry in comparison["challengers"]):
             return
         time.sleep(0.2)
-    raise ShadowPlatformError("the shadow worker did not catch up within 60 s; see its output above")
+    raise ShadowPlatformError("the shadow worker did not catch up within 180 s; see its output above")
 
 
 def _has_drifted(demo: Demo) -> bool:
@@ -249,7 +251,8 @@ def _wait_for_run(instance: dg.DagsterInstance, job: str, log: Path) -> None:
 
 
 def _stop_group(process: "subprocess.Popen[bytes]") -> None:
-    os.killpg(process.pid, signal.SIGINT)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
@@ -260,9 +263,9 @@ def _stop_group(process: "subprocess.Popen[bytes]") -> None:
 def _wait_for_champion(demo: Demo, url: str) -> None:
     manifest = read_manifest(demo.platform.layout.manifest(demo.use_case.name))
     expected = manifest.champion.version if manifest else None
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if httpx.get(f"{url}/model", headers=_reader(), trust_env=False).json()["champion"]["version"] == expected:
+        if _told(f"{url}/model")["champion"]["version"] == expected:
             return
         time.sleep(0.2)
-    raise ShadowPlatformError(f"the service at {url} does not answer with version {expected} after 30 s")
+    raise ShadowPlatformError(f"the service at {url} does not answer with version {expected} after 120 s")

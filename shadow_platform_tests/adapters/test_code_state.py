@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -41,13 +42,17 @@ NO_SOURCES = {
 
 def _git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(["git", *identity, "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    command = ["git", *identity, "-C", str(folder), *arguments]
+    # A hook of git that runs these tests names its own repository in the environment.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A package in a checkout with one commit and a lock."""
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package in a checkout with one commit and a lock; git may be as slow as it likes."""
+    monkeypatch.setattr(module, "GIT_TIMEOUT_S", 100.0)
     folder = tmp_path / "checkout" / "package"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("a = 1\n")

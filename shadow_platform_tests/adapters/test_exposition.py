@@ -15,6 +15,7 @@ from shadow_platform_tests.conftest import StartProcess
 from shadow_platform_tests.scraped import scrape
 
 LOCAL = "127.0.0.1"
+PATIENCE_S = 150.0
 
 
 def test_what_was_counted_is_served_until_the_end_and_the_port_is_free_again(free_port: int) -> None:
@@ -63,7 +64,7 @@ def test_processes_that_share_a_folder_are_added_up(tmp_path: Path, start_proces
         "counter(metrics.SHADOW_PREDICTIONS).labels('2', 'compared').inc(5)\n"
     )
     for _ in range(2):
-        assert start_process(["-c", count], PROMETHEUS_MULTIPROC_DIR=str(tmp_path)).process.wait(30) == 0
+        assert start_process(["-c", count], PROMETHEUS_MULTIPROC_DIR=str(tmp_path)).process.wait(PATIENCE_S) == 0
     labels = {"challenger": "2", "outcome": "compared"}
 
     assert shared_registry(tmp_path).get_sample_value("shadow_predictions_total", labels) == 10
@@ -76,7 +77,7 @@ def test_a_process_that_is_just_starting_does_not_spoil_the_scrape(tmp_path: Pat
         "from shadow_platform.contracts import metrics\n"
         "counter(metrics.MODEL_SWAPS).inc()\n"
     )
-    assert start_process(["-c", count], PROMETHEUS_MULTIPROC_DIR=str(tmp_path)).process.wait(30) == 0
+    assert start_process(["-c", count], PROMETHEUS_MULTIPROC_DIR=str(tmp_path)).process.wait(PATIENCE_S) == 0
     (tmp_path / "counter_1.db").touch()
 
     assert shared_registry(tmp_path).get_sample_value("model_swaps_total") == 1
@@ -99,7 +100,7 @@ def test_a_gauge_of_a_process_that_died_is_not_shown_and_what_it_counted_is(
     process.wait_until(lambda: "told" in process.text(), "it has told")
     alive = shared_registry(tmp_path).get_sample_value("shadow_lag_seconds", {"challenger": "2"})
     process.signal(signal.SIGKILL)
-    process.process.wait(30)
+    process.process.wait(PATIENCE_S)
 
     assert alive == 0.1
     assert shared_registry(tmp_path).get_sample_value("shadow_lag_seconds", {"challenger": "2"}) is None

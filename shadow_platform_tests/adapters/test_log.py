@@ -198,7 +198,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from shadow_platform.adapters.log import FileLogSink
-sink = FileLogSink(Path(sys.argv[1]))
+sink = FileLogSink(Path(sys.argv[1]), clock=lambda: 0.0)
 n = 0
 while True:
     sink.append({"n": n, "text": "x" * 500})

@@ -27,6 +27,7 @@ from shadow_platform_tests.registry_servers import BUCKET, ObjectStore
 from shadow_platform_tests.trained import make_bundle
 
 SPAWN = multiprocessing.get_context("spawn")
+PATIENCE_S = 150.0
 
 
 def _mlflow(home: Path) -> MlflowRegistry:
@@ -264,7 +265,7 @@ def test_one_of_two_processes_wins_an_alias(home, tmp_path):
     processes = [SPAWN.Process(target=_swap, args=(home, barrier, outcomes, version)) for version in ("1", "2")]
     for process in processes:
         process.start()
-    won = [outcomes.get(timeout=60) for _ in processes]
+    won = [outcomes.get(timeout=PATIENCE_S) for _ in processes]
     for process in processes:
         process.join()
     assert sorted(won, key=str) == sorted([registry.alias("tiny", "champion"), None], key=str)
@@ -277,7 +278,7 @@ def _register_and_hang(home: Path, bundle: Path, run: str, uploaded) -> None:
     def hang(*arguments: str) -> None:
         upload(*arguments)
         uploaded.set()
-        time.sleep(60)
+        time.sleep(2 * PATIENCE_S)
 
     registry._client.log_artifacts = hang  # type: ignore[method-assign, assignment]
     registry.register("tiny", bundle, run, {})
@@ -289,7 +290,7 @@ def test_killed_registration_leaves_no_half_version(home, tmp_path):
     run, uploaded = _run(registry), SPAWN.Event()
     process = SPAWN.Process(target=_register_and_hang, args=(home, folder, run, uploaded))
     process.start()
-    assert uploaded.wait(60)
+    assert uploaded.wait(PATIENCE_S)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()

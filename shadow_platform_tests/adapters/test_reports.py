@@ -1,6 +1,7 @@
 """Evidently's report: written when it can be, and never anybody's problem when it cannot."""
 
 import json
+import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -104,7 +105,9 @@ def test_a_workspace_keeps_the_newest_windows_only(
     monkeypatch.setattr(reports, "MAX_RUNS", 2)
     for place in range(4):
         run = _run(workspace, str(place))
-        reports._add_to_workspace(_made(tmp_path / str(place), run, str(place)), run)
+        made = _made(tmp_path / str(place), run, str(place))
+        os.utime(made / "snapshots" / "any.json", (place, place))
+        reports._add_to_workspace(made, run)
     snapshots = workspace / str(project_id("shop")) / "snapshots"
     assert {file.read_text() for file in snapshots.iterdir()} == {"2", "3"}
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shadow_platform.adapters.feature_store import FeastStore, ray_work
+from shadow_platform.adapters.feature_store import FeastStore, ray_cluster, ray_work
 from shadow_platform.adapters.feature_store.objects import published
 from shadow_platform.adapters.feature_store.online import PlainValue
 from shadow_platform.adapters.lake import Lake
+from shadow_platform.contracts.errors import FeatureStoreError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.ports import LOCAL_STORES, FeatureStores
 from shadow_platform_tests.adapters.feature_rows import (
@@ -144,6 +145,27 @@ def test_ray_outlives_the_thread_that_asked_first(columns: list[FeastStore]) -> 
     first.join()
     pd.testing.assert_frame_equal(columns[1].historical(asked), found[0])
     pd.testing.assert_frame_equal(columns[1].historical(asked), found[0])
+
+
+class SlowRay:
+    """Comes up at the second time of asking."""
+
+    n_asked = 0
+
+    def init(self, *_: object, **__: object) -> None:
+        self.n_asked += 1
+        if self.n_asked == 1:
+            raise RuntimeError("timed out during startup")
+
+
+def test_ray_that_did_not_come_up_in_its_time_is_started_once_more_and_a_cluster_elsewhere_is_not() -> None:
+    here, elsewhere = SlowRay(), SlowRay()
+
+    ray_cluster._start(here, None)
+    with pytest.raises(FeatureStoreError, match=r"Ray at ray:6379 does not answer: timed out.*; correct RAY_ADDRESS"):
+        ray_cluster._start(elsewhere, "ray:6379")
+
+    assert (here.n_asked, elsewhere.n_asked) == (2, 1)
 
 
 VALUES = st.none() | st.floats() | st.text()

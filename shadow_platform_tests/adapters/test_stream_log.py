@@ -1,6 +1,5 @@
 """Segments of a stream: every message once, whoever wrote it how often, and whatever it holds."""
 
-import os
 import re
 import resource
 import subprocess
@@ -133,9 +132,9 @@ def test_a_day_is_read_whose_segments_are_more_than_files_may_be_open(tmp_path: 
     for offset in range(60):
         append(tmp_path, [message(offset)])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.open(tmp_path, os.O_RDONLY)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 10, hard))
+    taken = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+    free = [number for number in range(len(taken) + 20) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[10], hard))
     try:
         offsets = [found.offset for found in StreamLog(tmp_path).read(DAY)]
     finally:

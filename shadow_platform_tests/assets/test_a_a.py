@@ -185,6 +185,7 @@ def test_the_deciding_job_runs_before_it_decides() -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(600)
 def test_a_run_whose_process_is_killed_says_so_and_keeps_nothing(home: Home) -> None:
     digest = hanging_bundle(home.layout.bundles)
     (told,) = answers(home.layout, digest, [0])
@@ -199,18 +200,39 @@ def test_a_run_whose_process_is_killed_says_so_and_keeps_nothing(home: Home) -> 
 
     asking = threading.Thread(target=ask)
     asking.start()
-    wait_until(lambda: len(_processes(digest)) == 2, "the model is asked", 90.0)
-    asked, model = sorted(_processes(digest), key=lambda found: found.create_time())
+    found: list[psutil.Process] = []
+
+    def is_asked() -> bool:
+        found[:] = _processes(digest)
+        return len(found) == 2
+
+    wait_until(is_asked, "the model is asked")
+    asked, model = found
     asked.kill()
-    asking.join(60.0)
+    asking.join(90.0)
     (text,) = said
     assert text.startswith(f"-m bento.shadow --a-a 1 --bundle {digest}")
     assert "failed with code -9" in text
     assert home.platform.lake().read_table(A_A_RUNS, USE_CASE).empty
-    wait_until(lambda: not model.is_running() or model.status() == psutil.STATUS_ZOMBIE, "the model went with it")
+    wait_until(lambda: _has_ended(model), "the model went with it")
 
 
 def _processes(digest: str) -> list[psutil.Process]:
-    """The run and its model, as they are started here."""
+    """The run and its model, as they are started here; others come and go meanwhile."""
     children = psutil.Process().children(recursive=True)
-    return [found for found in children if any(digest in word for word in found.cmdline())]
+    found = [child for child in children if any(digest in word for word in _words(child))]
+    return sorted(found, key=psutil.Process.create_time)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

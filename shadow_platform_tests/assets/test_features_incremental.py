@@ -27,6 +27,7 @@ LAST_DAY = FIRST_DAY + timedelta(days=9)
 DAYS = [FIRST_DAY + timedelta(days=n) for n in range(10)]
 VIEW = USE_CASE.views[0]
 EVENTS = ("raw_events", "events", "quarantined_events")
+pytestmark = pytest.mark.timeout(600)
 
 
 def run(

@@ -14,6 +14,7 @@ from shadow_platform_tests.assets.served import Home
 from shadow_platform_tests.forked import FORKSERVER, TIMEOUT_S, ended, started
 
 WAIT_S = TIMEOUT_S / 2
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -185,6 +186,7 @@ def test_an_evaluation_that_is_gone_is_a_warning(copy: Home) -> None:
 def test_the_log_says_why_an_evaluation_cannot_be_read(copy: Home, caplog: pytest.LogCaptureFixture) -> None:
     path = copy.layout.frame(USE_CASE.name, "evaluated")
     path.unlink()
+    caplog.set_level(logging.WARNING, "dagster")
 
     assert evaluated_rows(copy.platform, JUDGED, "1") is None
     assert "the rows version 1 was evaluated on cannot be read" in caplog.text

@@ -5,7 +5,7 @@ Belongs here: what the test and the benchmark of daemon kills share. Upstream: t
 
 from collections import Counter
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,11 +20,19 @@ from shadow_platform_tests.automation.verdicts import report_performance, report
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE, TinySource
 
 DATA_DAY = FIRST_DAY + timedelta(days=1)
+BY_DAY = {"e1", "p2", f"day-{DATA_DAY}"}
+"""Ids of the requests but the night's: evaluation of drift, of performance, day of data."""
 
 
 def requests() -> set[str]:
-    """Ids of the requests: evaluation of drift, of performance, day of data, night."""
-    return {"e1", "p2", f"day-{DATA_DAY}", f"{datetime.now(UTC):%Y-%m-%d}"}
+    """Ids of the requests, the night's of today included."""
+    return {*BY_DAY, f"{datetime.now(UTC):%Y-%m-%d}"}
+
+
+def nights_since(first: date) -> list[str]:
+    """Ids of the nights that may have asked since a day: two where midnight has passed."""
+    n_days = (datetime.now(UTC).date() - first).days + 1
+    return [str(first + timedelta(days=n)) for n in range(n_days)]
 
 
 def ask_everything(layout: Layout, instance: dg.DagsterInstance) -> None:

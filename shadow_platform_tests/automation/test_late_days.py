@@ -46,6 +46,10 @@ class Home:
     def ingest(self, last: date = LAST_DAY) -> None:
         self.run("ingest", tags=partition_range(FIRST_DAY, last))
 
+    def at(self, now: datetime) -> None:
+        """Let it be that time at the next ticks."""
+        self.platform = PlatformResource(shadow_home=str(self.layout.home), simulated_now=now.isoformat())
+
     def tick(self) -> Any:
         context = dg.build_sensor_context(instance=self.instance, resources={"platform": self.platform})
         return self.sensor.evaluate_tick(context)
@@ -198,6 +202,8 @@ def test_a_correction_that_the_online_store_could_not_take_is_brought_by_the_nex
 def test_an_online_store_that_was_away_for_long_is_tried_again_the_next_day(
     home: Home,
 ) -> None:
+    today = datetime.now(UTC)
+    home.at(today)
     home.platform.partition_records(USE_CASE).note_online(VIEW, {LAST_DAY: "other rows"})
     for _ in range(3):
         (request,) = home.tick().run_requests
@@ -207,9 +213,7 @@ def test_an_online_store_that_was_away_for_long_is_tried_again_the_next_day(
     told = home.tick().skip_message
     assert f"{VIEW.name} of {LAST_DAY} changed after it was brought online: 3 runs did not" in told
 
-    home.platform = PlatformResource(
-        shadow_home=str(home.layout.home), simulated_now=(datetime.now(UTC) + DAY).isoformat()
-    )
+    home.at(today + DAY)
     assert [key.path[-1] for key in home.tick().run_requests[0].asset_selection] == ["online_features"]
 
 

@@ -163,7 +163,8 @@ def test_it_runs_by_default_and_asks_for_the_job_promote() -> None:
 
 
 def _make_due(rolling: Rolling) -> None:
-    """The canary's hour is over although the clock that stamps runs is the wall's."""
+    """The canary's hour is over, and it is as late as on the wall, whose clock stamps runs."""
+    rolling.now = datetime.now(UTC)
     rolling.platform.record_step(
         rolling.use_case,
         rolling.rollout.model_copy(update={"step_started_at": rolling.now - HOUR, "step_id": "due"}),

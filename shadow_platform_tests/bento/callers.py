@@ -18,7 +18,7 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
-        self._connection = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=20)
+        self._connection = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60)
         self._reader = self._connection.makefile("rb")
         self._connection.sendall(b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n")
         self.worker_pid: int = self._answer()["worker_pid"]
@@ -70,7 +70,7 @@ class Callers:
 
     def of(self, pid: int) -> Caller:
         """A caller whom one worker accepted."""
-        for _ in ticks(30.0, pause_s=0.0):
+        for _ in ticks(60.0, pause_s=0.0):
             caller = self.one()
             if caller.worker_pid == pid:
                 return caller

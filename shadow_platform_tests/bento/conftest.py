@@ -25,11 +25,13 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The shared service."""
-    settings = settings_at(tmp_path_factory.mktemp("shop"), max_batch_size=50, max_concurrency=8)
+    settings = settings_at(
+        tmp_path_factory.mktemp("shop"), max_batch_size=50, max_concurrency=8, explain_timeout_ms=30_000.0
+    )
     layout = settings.layout
     deploy(layout, line_bundle(layout.bundles), {"2": line_bundle(layout.bundles, slope=0.03)})
     with (
         running_service(settings, shop.NAME, free_port()) as service,
-        httpx.Client(base_url=service.url, timeout=20.0) as client,
+        httpx.Client(base_url=service.url, timeout=60.0) as client,
     ):
         yield Shop(service, layout, client)

@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from bento.shadowing.offsets import shadow_root
 from shadow_platform.adapters.deployment import read_manifest, write_manifest
@@ -72,12 +75,24 @@ def outcomes(layout: Layout, version: str) -> Counter[str]:
     return Counter(record.outcome for record in comparisons(layout, version))
 
 
-def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 90.0) -> None:
+def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
     """Return as soon as the condition holds; fail naming it when it does not in time."""
     for _ in ticks(timeout_s):
         if holds():
             return
     raise AssertionError(f"not within {timeout_s} s: {what}")
+
+
+def explained(client: httpx.Client, body: object, **parameters: str) -> dict[str, Any]:
+    """The first explanation that is given; there is none while the explaining process starts."""
+    text = ""
+    for _ in ticks(120.0):
+        response = client.post("/explain", json=body, params=parameters)
+        text = response.text
+        if response.status_code == 200:
+            document: dict[str, Any] = response.json()
+            return document
+    raise AssertionError(f"no explanation: {text}")
 
 
 def ticks(timeout_s: float, pause_s: float = 0.05) -> Iterator[None]:

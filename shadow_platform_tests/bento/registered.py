@@ -27,7 +27,7 @@ class RegisteredShop:
 
     def __init__(self, home: Path) -> None:
         self.settings = settings_at(
-            home, slo_window_seconds=20.0, slo_min_requests=30, slo_p95_ms=40.0, max_concurrency=64
+            home, slo_window_seconds=20.0, slo_min_requests=30, slo_p95_ms=15.0, max_concurrency=64
         )
         self.layout = self.settings.layout
         self.store = self.layout.mlflow / "mlflow.db"

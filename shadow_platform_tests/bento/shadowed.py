@@ -78,5 +78,5 @@ def lane_of(
         yield lane
     finally:
         lane.stop()
-        lane.join(20.0)
+        lane.join(90.0)
         assert not lane.is_alive

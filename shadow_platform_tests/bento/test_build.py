@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -28,7 +28,7 @@ from shadow_platform.contracts.errors import BundleError, SettingsError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform_tests.bento.bare import bare_environment
 from shadow_platform_tests.bento.bundles import line_bundle
-from shadow_platform_tests.bento.helpers import deploy, wait_until
+from shadow_platform_tests.bento.helpers import deploy, explained, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -188,7 +188,7 @@ def test_a_killed_or_half_done_build_is_never_taken_for_a_bento_and_a_later_one_
     environment = {**os.environ, "SHADOW_HOME": str(layout.home), "SHADOW_USE_CASE": TINY}
     process = subprocess.Popen([sys.executable, "-m", "bento.build"], env=environment, start_new_session=True)
     try:
-        wait_until(lambda: any(layout.bentos.glob(f"{BUILDING}*/*")), "the build is under way", 60.0)
+        wait_until(lambda: any(layout.bentos.glob(f"{BUILDING}*/*")), "the build is under way")
         assert files(layout.bentos / "bentos") == set()
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -263,11 +263,11 @@ def running(command: list[str], environment: dict[str, str], folder: Path) -> It
         assert process.poll() is None, (folder.parent / f"{command[2]}.log").read_text()
         family = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
-        assert process.wait(30) == 0
-        assert psutil.wait_procs(family, timeout=20)[1] == []
+        assert process.wait(90) == 0
+        assert psutil.wait_procs(family, timeout=60)[1] == []
     finally:
         for member in family:
-            if member.is_running():
+            with suppress(psutil.NoSuchProcess):
                 member.kill()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -289,7 +289,7 @@ def test_a_bento_alone_in_an_empty_folder_predicts_explains_and_shadows(
     beside = {**bare, "PYTHONPATH": str(made.folder / "src")}
     python = str(bare_python)
     serve = [python, "-m", "bentoml", "serve", made.tag, "--port", str(port), "--host", "127.0.0.1"]
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     def is_ready() -> bool:
         try:
@@ -303,15 +303,14 @@ def test_a_bento_alone_in_an_empty_folder_predicts_explains_and_shadows(
         running([python, "-m", "bento.shadow"], beside, empty),
         running([python, "-m", "bento.guard"], beside, empty),
     ):
-        wait_until(is_ready, "the Bento is ready", 90.0)
+        wait_until(is_ready, "the Bento is ready")
         assert "No module" not in json.dumps(client.get("/ready").json())
         model = client.get("/model").json()
         assert (model["champion"]["version"], model["challengers"][0]["version"]) == ("1", "2")
         answer = client.post("/predict", json=VISIT).json()
         assert (answer["model_version"], answer["feature_sources"]["request"]) == ("1", 2)
-        wait_until(lambda: client.post("/explain", json=VISIT).status_code == 200, "the explaining process is up")
-        explained = client.post("/explain", json=VISIT).json()
-        assert explained["purchase_probability"] == pytest.approx(answer["purchase_probability"], abs=1e-6)
-        wait_until(lambda: client.get("/shadow/logs").json()["records"] != [], "the challenger scored it", 60.0)
+        explanation = explained(client, VISIT)
+        assert explanation["purchase_probability"] == pytest.approx(answer["purchase_probability"], abs=1e-6)
+        wait_until(lambda: client.get("/shadow/logs").json()["records"] != [], "the challenger scored it")
     assert {path.name for path in empty.iterdir()} == {"data"}
     assert content_hash(made.folder).startswith(made.tag.rpartition("-")[2])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -33,7 +34,7 @@ def test_a_service_without_a_model_says_so_and_answers_once_there_is_one(tmp_pat
     authorization = {"Authorization": f"Bearer {token.get_secret_value()}"}
     with (
         running_service(settings, shop.NAME, free_port(), shadow=False, guard=False, wait_ready=False) as service,
-        httpx.Client(base_url=service.url, timeout=20, headers=authorization) as client,
+        httpx.Client(base_url=service.url, timeout=60, headers=authorization) as client,
     ):
         for method, path in (("GET", "/ready"), ("POST", "/predict"), ("GET", "/model"), ("GET", "/shadow/logs")):
             response = client.request(method, path, json=body_of(1))
@@ -90,8 +91,8 @@ def test_a_bento_answers_from_what_it_carries(tmp_path: Path) -> None:
             command, env=environment, cwd=tmp_path, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            wait_until(lambda: _is_ready(client), "the Bento is ready", 60.0)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            wait_until(lambda: _is_ready(client), "the Bento is ready")
             model = client.get("/model").json()
             assert (model["champion"]["version"], model["challengers"][0]["version"]) == ("1", "2")
             assert client.post("/predict", json=body_of(1)).json()["model_version"] == "1"
@@ -99,9 +100,10 @@ def test_a_bento_answers_from_what_it_carries(tmp_path: Path) -> None:
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
-        for member in psutil.wait_procs(family, timeout=10)[1]:
-            member.kill()
+        process.wait(60)
+        for member in psutil.wait_procs(family, timeout=30)[1]:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
 
 
 def _is_ready(client: httpx.Client) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from math import comb
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from bento.answering.metrics import ServiceMetrics
 from bento.answering.models import ModelWatcher
 from bento.answering.online import OnlineReader
 from bento.answering.predictor import RequestHeaders
-from bento.explaining.explain import MAX_WAITING, Explainer, ExplainProcess
+from bento.explaining.explain import MAX_WAITING, Explainer
 from bento.explaining.explain_process import N_BACKGROUND, READY, Explanations
 from bento.http import ProblemError
 from bento.package import import_path
@@ -41,7 +42,7 @@ from shadow_platform.domain.serving import RequestContract
 from shadow_platform_tests.bento import shop
 from shadow_platform_tests.bento.bundles import FAILS_ABOVE, hanging_bundle, line_bundle, raising_bundle
 from shadow_platform_tests.bento.conftest import Shop
-from shadow_platform_tests.bento.helpers import deploy, predictions, wait_until
+from shadow_platform_tests.bento.helpers import deploy, explained, predictions, ticks, wait_until
 from shadow_platform_tests.deriving import USE_CASE as DERIVING
 from shadow_platform_tests.tiny import USE_CASE as TINY
 
@@ -53,7 +54,7 @@ CART = {"visit_id": "v-1", "cart_value": 80.0, "channel": "shop"}
 def explainer(
     home: Path,
     bundle: Callable[[Path], str] = line_bundle,
-    timeout_ms: float = 60_000.0,
+    timeout_ms: float = 150_000.0,
     use_case: UseCase = shop.USE_CASE,
     online: OnlineReader | None = None,
 ) -> Iterator[Explainer]:
@@ -123,7 +124,7 @@ def test_features_of_the_store_are_explained_too(tmp_path: Path) -> None:
             return [{"visitor_history": row} for _ in entities]
 
     wide = write_wide(("cart_value", "visits_7d", "purchases_7d"))
-    with explainer(tmp_path, wide, use_case=TINY, online=OnlineReader(Store, timeout_s=30.0)) as found:
+    with explainer(tmp_path, wide, use_case=TINY, online=OnlineReader(Store, timeout_s=60.0)) as found:
         answer = ask(found, {"visit_id": "v", "visitor_id": "visitor-01", "cart_value": 1.0})
 
     assert {c["feature"]: c["source"] for c in answer["contributions"]} == {
@@ -202,24 +203,46 @@ def shapley(bundle: Bundle, row: np.ndarray, background: np.ndarray) -> np.ndarr
     return found
 
 
+@contextmanager
+def explaining_in_haste() -> Iterator[Connection]:
+    """The pipe of an explaining process that lets nobody go first: shap takes it seconds of work, or many."""
+    script = "import sys, bento.explaining.explain_process as own; own.NICENESS = 0; own.main(sys.argv[1:])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}
+    ours, theirs = Pipe()
+    with ours, theirs:
+        descriptor = theirs.fileno()
+        command = [sys.executable, "-c", script, str(descriptor)]
+        with subprocess.Popen(command, env=environment, pass_fds=[descriptor]) as process:
+            theirs.close()
+            try:
+                assert ours.recv_bytes() == READY
+                yield ours
+            finally:
+                process.kill()
+
+
+def told_by(pipe: Connection, model: Bundle, values: dict[str, float]) -> dict[str, Any]:
+    """What an explaining process says of one row."""
+    pipe.send_bytes(orjson.dumps({"bundle": str(model.folder), "values": values, "budget_s": 600.0}))
+    answer: dict[str, Any] = orjson.loads(pipe.recv_bytes())
+    return answer
+
+
+@pytest.mark.timeout(400)
 def test_shap_and_sampling_agree_with_the_exact_values_and_name_themselves(tmp_path: Path) -> None:
     names = tuple(f"x{place}" for place in range(10))
     bundle = Bundle.load(tmp_path / write_wide(names)(tmp_path))
     few = Bundle.load(tmp_path / write_wide(names[:4])(tmp_path))
     values = {name: 1.5 - place / 4 for place, name in enumerate(names)}
-    process, found = ExplainProcess(), dict[str, tuple[Bundle, dict[str, Any]]]()
-
-    def is_shap_warm() -> bool:
-        answer = process.ask({"bundle": str(bundle.folder), "values": values}, time.monotonic() + 60.0)
-        found[answer["method"]] = bundle, answer
-        return "shap-permutation" in found
-
-    try:
-        wait_until(is_shap_warm, "shap is warm", 120.0)
-        answer = process.ask({"bundle": str(few.folder), "values": values}, time.monotonic() + 60.0)
+    found = dict[str, tuple[Bundle, dict[str, Any]]]()
+    with explaining_in_haste() as pipe:
+        for _ in ticks(300.0, pause_s=1.0):
+            answer = told_by(pipe, bundle, values)
+            found[answer["method"]] = bundle, answer
+            if "shap-permutation" in found:
+                break
+        answer = told_by(pipe, few, values)
         found[answer["method"]] = few, answer
-    finally:
-        process.stop()
     assert found.keys() == {"permutation-sampling", "shap-permutation", "shap-exact"}
     for method, (model, answer) in found.items():
         sample = model.reference().sample(N_BACKGROUND, random_state=0)
@@ -246,26 +269,31 @@ def test_an_explanation_that_runs_out_of_time_is_an_estimate_that_says_so(tmp_pa
     assert explain(600.0) == full
 
 
-def answers(found: Explainer) -> bool:
-    """Whether there is an explanation; any refusal but the passing one is raised."""
-    try:
-        ask(found, CART)
-    except ProblemError as problem:
-        if problem.slug == "explanation-unavailable" and (b"retry-after", b"1") in problem.headers:
-            return False
-        raise
-    return True
-
-
 def test_a_model_that_hangs_is_given_up_at_the_time_limit_and_the_next_request_is_explained(tmp_path: Path) -> None:
-    with explainer(tmp_path, hanging_bundle, timeout_ms=1_500.0) as found:
-        wait_until(lambda: answers(found), "the process is up")
-        hung = found.process.pid
+    with explainer(tmp_path, hanging_bundle) as found:
+        ask(found, CART)
+        hung, patience_s = found.process.pid, found._timeout_s
         assert hung is not None
+        found._timeout_s = 3.0
         assert refusal(found, orjson.dumps({**CART, "cart_value": FAILS_ABOVE + 1})).slug == "explanation-unavailable"
         assert not psutil.pid_exists(hung)
-        wait_until(lambda: answers(found), "a new process explains")
-        assert found.process.pid != hung
+        found._timeout_s = patience_s
+        ask(found, CART)
+        assert found.process.pid not in {None, hung}
+
+
+def test_a_request_whose_time_is_nearly_used_up_is_not_passed_on_to_a_process_that_would_be_ended_for_it(
+    tmp_path: Path,
+) -> None:
+    with explainer(tmp_path, hanging_bundle) as found:
+        ask(found, CART)
+        pid, folder = found.process.pid, next(path for path in Layout(tmp_path).bundles.iterdir())
+        message = {"bundle": str(folder), "values": {**CART, "cart_value": FAILS_ABOVE + 1}}
+        assert found._places.acquire()
+        with pytest.raises(ProblemError, match="the time was used up"):
+            asyncio.run(found._ask(message, time.monotonic() + 1.0))
+        assert found.process.pid == pid
+        assert ask(found, CART)["contributions"]
 
 
 def test_a_model_that_raises_is_said_to_have_raised(tmp_path: Path) -> None:
@@ -273,7 +301,7 @@ def test_a_model_that_raises_is_said_to_have_raised(tmp_path: Path) -> None:
         problem = refusal(found, orjson.dumps({**CART, "cart_value": FAILS_ABOVE + 1}))
         assert problem.status == 500
         assert "the model could not be explained" in problem.detail
-        assert answers(found)
+        assert ask(found, CART)["contributions"]
 
 
 def test_a_killed_process_is_replaced_within_the_same_request(tmp_path: Path) -> None:
@@ -293,7 +321,7 @@ def test_a_request_beyond_the_short_queue_is_told_when_to_come_back(tmp_path: Pa
         calls = (found.explain(body, RequestHeaders()) for _ in range(MAX_WAITING + 3))
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    with explainer(tmp_path, hanging_bundle, timeout_ms=500.0) as found:
+    with explainer(tmp_path, hanging_bundle, timeout_ms=2_000.0) as found:
         problems = asyncio.run(all_at_once(found))
         assert [problem.slug for problem in problems[: MAX_WAITING + 1]] == ["explanation-unavailable"] * (
             MAX_WAITING + 1
@@ -307,9 +335,9 @@ import sys, time
 from bento.explaining.explain import ExplainProcess
 process = ExplainProcess()
 values = {"cart_value": 20.0, "channel": "mail"}
-process.ask({"bundle": sys.argv[1], "values": values}, time.monotonic() + 60)
+process.ask({"bundle": sys.argv[1], "values": values}, time.monotonic() + 150)
 print(process.pid, flush=True)
-process.ask({"bundle": sys.argv[1], "values": {**values, "cart_value": 1e6}}, time.monotonic() + 60)
+process.ask({"bundle": sys.argv[1], "values": {**values, "cart_value": 1e6}}, time.monotonic() + 150)
 """
 
 
@@ -323,7 +351,7 @@ def test_the_process_ends_with_its_worker_even_when_both_are_in_the_middle_of_a_
         wait_until(lambda: child.cpu_times().user > 0 and child.is_running(), "the child runs")
         assert child.nice() == 10
         worker.kill()
-    psutil.wait_procs([child], timeout=20)
+    psutil.wait_procs([child], timeout=90)
     assert not child.is_running()
 
 
@@ -333,7 +361,7 @@ def test_a_process_nobody_asks_gives_its_memory_back() -> None:
     command = [sys.executable, "-c", script]
     ours, theirs = Pipe()
     with ours, theirs:
-        subprocess.run(command, env=environment, stdin=theirs.fileno(), timeout=60, check=True)
+        subprocess.run(command, env=environment, stdin=theirs.fileno(), timeout=150, check=True)
         assert ours.recv_bytes() == READY
 
 
@@ -341,18 +369,17 @@ def test_a_process_nobody_asks_gives_its_memory_back() -> None:
 def test_explanations_are_no_predictions_and_their_process_goes_with_a_killed_worker(shop_service: Shop) -> None:
     client, layout = shop_service.client, shop_service.layout
     n_logged = len(predictions(layout))
-    wait_until(lambda: client.post("/explain?top=1", json=CART).status_code == 200, "explaining is up", 120.0)
-    explained = client.post("/explain?top=1", json=CART).json()
-    assert len(explained["contributions"]) == 1
+    explanation = explained(client, CART, top="1")
+    assert len(explanation["contributions"]) == 1
     assert len(predictions(layout)) == n_logged
     answer = client.post("/predict", json=CART).json()
-    assert answer["purchase_probability"] == pytest.approx(explained["purchase_probability"], abs=1e-6)
+    assert answer["purchase_probability"] == pytest.approx(explanation["purchase_probability"], abs=1e-6)
 
     (worker,) = (psutil.Process(pid) for pid in shop_service.service.worker_pids)
     (explaining,) = worker.children()
     worker.kill()
     wait_until(lambda: not explaining.is_running(), "the explaining process ends")
-    wait_until(lambda: is_ready(client), "another worker is ready", 120.0)
+    wait_until(lambda: is_ready(client), "another worker is ready")
 
 
 def is_ready(client: httpx.Client) -> bool:

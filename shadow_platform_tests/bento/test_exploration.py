@@ -120,7 +120,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exploring]:
 def connected_to(url: str, pid: int, stack: ExitStack) -> httpx.Client:
     """A connection that one worker accepted."""
     for _ in ticks(60.0, pause_s=0.01):
-        client = stack.enter_context(httpx.Client(base_url=url, timeout=20.0))
+        client = stack.enter_context(httpx.Client(base_url=url, timeout=60.0))
         model = client.get("/model")
         if model.status_code == 200 and model.json()["worker_pid"] == pid:
             return client

@@ -41,7 +41,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 @pytest.fixture
 def client(service: RunningService) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, timeout=20.0) as opened:
+    with httpx.Client(base_url=service.url, timeout=60.0) as opened:
         yield opened
 
 
@@ -56,7 +56,7 @@ def call(client: httpx.Client, path: str, token: str | None = None, **headers: s
 def test_schemathesis_finds_nothing(
     service: RunningService, client: httpx.Client, repository: Path, tmp_path: Path
 ) -> None:
-    wait_until(lambda: call(client, "/explain", CALLER).status_code == 200, "the explaining process has started", 60)
+    wait_until(lambda: call(client, "/explain", CALLER).status_code == 200, "the explaining process has started")
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", "--no-color"]
     options = ["--checks", "all", "--max-examples", "10", "--generation-deterministic"]
     done = subprocess.run(

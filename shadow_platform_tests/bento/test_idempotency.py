@@ -43,12 +43,21 @@ class Counted:
 class TwoWorkers:
     """Two workers of one machine, with one store."""
 
-    def __init__(self, path: Path, patience_s: float = 30.0) -> None:
+    def __init__(self, path: Path, patience_s: float = 120.0) -> None:
         self.errors: list[int] = []
         self.stores = [AnswerStore(path), AnswerStore(path)]
         self.stores[1]._pid = OTHER_PID
         self.shared = [SharedAnswers(store, lambda: self.errors.append(1), patience_s) for store in self.stores]
         self.workers = [AnswerCache(shared) for shared in self.shared]
+
+
+@pytest.fixture(autouse=True)
+def slow_device() -> Iterator[None]:
+    """A store whose device is busy is away for nobody here, and one that is away comes back within no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(idempotency, "STORE_TIMEOUT_S", 60.0)
+        patch.setattr(idempotency, "STORE_RETRY_S", 3600.0)
+        yield
 
 
 @pytest.fixture
@@ -240,7 +249,7 @@ def test_a_store_that_is_locked_does_not_hold_answers_up_one_after_the_other(two
     locker.close()
 
 
-PATIENCE_OF_A_TEST_S = 15.0
+PATIENCE_OF_A_TEST_S = 60.0
 """Half of what a worker waits for another one's answer: within it, a claim that nobody settles is not got over."""
 
 

@@ -93,7 +93,7 @@ def test_exactly_the_prediction_that_hangs_the_model_fails_and_the_rest_is_compa
     poison = 7
     log(layout, [record(n, NOW, cart=FAILS_ABOVE + 1 if n == poison else 20.0) for n in range(30)])
     with lane_of(layout, model(hanging_bundle(layout.bundles)), isolation=QUICK):
-        wait_until(lambda: has_each_once(layout, 30), "every prediction recorded", 60.0)
+        wait_until(lambda: has_each_once(layout, 30), "every prediction recorded")
     failed = [r for r in comparisons(layout, "2") if r.outcome == "failed"]
     assert [(r.request_id, r.challenger.error) for r in failed] == [(f"r-{poison}", "killed after 1 s")]
     assert outcomes(layout, "2") == {"compared": 29, "failed": 1}
@@ -304,9 +304,9 @@ def test_the_last_batch_of_a_full_log_is_not_repeated(layout: Layout, monkeypatc
     with lane_of(layout, model(line_bundle(layout.bundles))):
         log(layout, [record(n, NOW) for n in range(10)])
         wait_until(lambda: has_each_once(layout, 10), "compared")
+        is_full.set()
         source = FileLogSink(layout.log("predictions", USE_CASE))
         append(source, [record(n, NOW) for n in range(10, 30)])
-        is_full.set()
         source.close()
         wait_until(lambda: len(comparisons(layout, "2")) >= 20, "half a batch stands")
         is_full.clear()

@@ -19,7 +19,7 @@ def test_metrics_files_of_this_process_get_their_blocks_and_keep_their_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    own, other = sparse(tmp_path / f"counter_{os.getpid()}.db"), sparse(tmp_path / "counter_1.db")
+    own, other = (sparse(tmp_path / f"counter_{pid}.db") for pid in (os.getpid(), os.getppid()))
     with own.open("r+b") as file:
         file.write(b"counted")
     reserve_metric_files()

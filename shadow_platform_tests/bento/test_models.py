@@ -132,7 +132,8 @@ def test_a_manifest_that_cannot_be_read_changes_nothing(layout: Layout, content:
     assert "put back the manifest" in refusal.reason
     assert (refusal.generation, refusal.version) == (None, None)
     assert answering(models) == ("1", None)
-    path.write_bytes(whole)
+    (beside := path.with_suffix(".whole")).write_bytes(whole)
+    beside.replace(path)
     models.refresh()
     assert models.refusal is None
 

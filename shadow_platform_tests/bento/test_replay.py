@@ -157,18 +157,19 @@ def command(layout: Layout, *arguments: str) -> "subprocess.Popen[bytes]":
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(400)
 def test_a_replay_that_is_killed_resumes_and_takes_any_version_at_low_priority(layout: Layout) -> None:
     log(layout, [record(n, NOW - timedelta(minutes=1)) for n in range(3000)])
     digest = slow_bundle(layout.bundles, 100_000)
     first = command(layout, "7", "--bundle", digest)
-    wait_until(lambda: len(comparisons(layout, "7")) > 0, "it began", 60.0)
+    wait_until(lambda: len(comparisons(layout, "7")) > 0, "it began")
     assert psutil.Process(first.pid).nice() == 15
     first.kill()
     first.communicate()
     n_before = len(comparisons(layout, "7"))
     assert 0 < n_before < 3000
     second = command(layout, "7", "--bundle", digest)
-    out, said = second.communicate(timeout=120)
+    out, said = second.communicate(timeout=240)
     assert second.returncode == 0, said
     counts = json.loads(out)
     assert (counts["known"], counts["compared"]) == (n_before, 3000 - n_before)
@@ -179,7 +180,7 @@ def test_a_replay_that_is_killed_resumes_and_takes_any_version_at_low_priority(l
 
 @pytest.mark.processes
 def test_a_version_that_is_not_deployed_needs_its_bundle_named(layout: Layout) -> None:
-    _, said = (process := command(layout, "7")).communicate(timeout=60)
+    _, said = (process := command(layout, "7")).communicate(timeout=150)
     assert process.returncode == 1
     assert b"version 7 is no challenger of shop; deployed: none" in said
 
@@ -196,7 +197,7 @@ def test_a_replay_does_not_hold_up_the_live_challenger(layout: Layout) -> None:
         wait_until(lambda: outcomes(layout, "2")["compared"] > 0, "the replay began")
         log(layout, [record(n, datetime.now(UTC)) for n in range(2000, 2010)])
         wait_until(lambda: sum(not r.is_replay for r in comparisons(layout, "2")) == 10, "live is up to date")
-        replaying.join(60.0)
+        replaying.join(120.0)
     assert has_each_once(layout, 2010)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bento.package import PACKAGE, seed_from_package
 from bento.serve import GUARD, RELAY, SERVER, SHADOW, _parts, child_environment, free_port, running_service
+from bento.shadowing.lane import Lane
 from shadow_platform.adapters.deployment.journal import locked
 from shadow_platform.contracts.errors import AlreadyRunning, SettingsError
 from shadow_platform.contracts.layout import Layout
@@ -102,15 +103,23 @@ def test_a_packaged_deployment_is_not_put_into_a_shared_folder(tmp_path: Path) -
     assert alone.manifest(USE_CASE).exists()
 
 
-def test_a_challenger_that_left_waits_for_lines_that_land_late(tmp_path: Path) -> None:
-    layout, now = Layout(tmp_path), datetime.now(UTC)
+def test_a_challenger_that_left_waits_for_lines_that_land_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout, now, asked, is_over = Layout(tmp_path), datetime.now(UTC), list[bool](), Lane._is_over
+
+    def noted(lane: Lane) -> bool:
+        asked.append(is_over(lane))
+        return asked[-1]
+
+    monkeypatch.setattr(Lane, "_is_over", noted)
     deployed = model(line_bundle(layout.bundles), since=now - timedelta(minutes=5))
     left_at = now - timedelta(minutes=1)
-    with lane_of(layout, deployed, grace=timedelta(minutes=2)) as lane:
+    with lane_of(layout, deployed, grace=timedelta(hours=1)) as lane:
         lane.retire(left_at)
+        n_before = len(asked)
+        wait_until(lambda: len(asked) > n_before + 1 or not lane.is_alive, "it has found nothing yet")
         log(layout, [record(1, left_at - timedelta(seconds=1)), record(2, left_at + timedelta(seconds=1))])
-        wait_until(lambda: has_each_once(layout, 1), "what was answered before it left")
         assert lane.is_alive
+        wait_until(lambda: has_each_once(layout, 1), "what was answered before it left")
 
 
 @pytest.mark.processes
@@ -132,7 +141,7 @@ def test_a_shadow_worker_without_a_service_beside_it_exposes_its_own_metrics(tmp
                 return False
             return 'shadow_predictions_total{challenger="2",outcome="compared"} 7.0' in text
 
-        wait_until(has_counted, "seven comparisons are told", 60.0)
+        wait_until(has_counted, "seven comparisons are told")
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

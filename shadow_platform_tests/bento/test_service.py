@@ -2,17 +2,16 @@
 
 import json
 import re
-import socket
 import threading
-import time
+from contextlib import closing
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
 import jsonschema_rs
 import pytest
 
+from shadow_platform_tests.bento.callers import N_IN_FLIGHT, Callers
 from shadow_platform_tests.bento.conftest import Shop
 from shadow_platform_tests.bento.helpers import body_of, comparisons, predictions, wait_until
 
@@ -101,7 +100,7 @@ def test_a_body_over_the_limit_is_413_announced_or_not(shop_service: Shop) -> No
     big = b'{"visit_id": "' + b"x" * (1 << 20) + b'"}'
     refused(shop_service.client.post("/predict", content=big, headers=JSON), 413, "body-too-large")
     chunks = (big[start : start + 65_536] for start in range(0, len(big), 65_536))
-    with httpx.Client(base_url=shop_service.service.url) as client:
+    with httpx.Client(base_url=shop_service.service.url, timeout=60.0) as client:
         refused(client.post("/predict", content=chunks, headers=JSON), 413, "body-too-large")
 
 
@@ -174,25 +173,12 @@ def test_an_idempotency_key_is_short_and_printable(shop_service: Shop, key: str)
 
 def test_more_requests_than_allowed_get_429_with_retry_after(shop_service: Shop) -> None:
     """Eight callers hold their bodies back; the ninth is refused, and the eight are answered when they go on."""
-    address = urlsplit(shop_service.service.url)
-    body = json.dumps(body_of(5)).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    held = [socket.create_connection((str(address.hostname), int(address.port or 0))) for _ in range(8)]
-    try:
-        for connection in held:
-            connection.sendall(head + body[:5])
-        deadline = time.monotonic() + 5
+    with closing(Callers(shop_service.service.url)) as connections:
+        held = connections.begun()
         response = shop_service.client.post("/predict", json=body_of(6))
-        while response.status_code == 200 and time.monotonic() < deadline:
-            response = shop_service.client.post("/predict", json=body_of(6))
         refused(response, 429, "too-many-requests")
         assert response.headers["retry-after"] == "1"
-        for connection in held:
-            connection.sendall(body[5:])
-        assert all(connection.recv(4096).startswith(b"HTTP/1.1 200") for connection in held)
-    finally:
-        for connection in held:
-            connection.close()
+        assert len({caller.finish() for caller in held}) == N_IN_FLIGHT == 8
     assert shop_service.client.post("/predict", json=body_of(6)).status_code == 200
 
 
@@ -234,7 +220,7 @@ def test_a_service_says_what_it_is_and_what_it_has_loaded(shop_service: Shop) ->
 def test_every_answer_is_compared_exactly_once_and_shown(shop_service: Shop) -> None:
     answer = shop_service.client.post("/predict", json=body_of(9)).json()
     ids = {record.request_id for record in predictions(shop_service.layout)}
-    wait_until(lambda: len(comparisons(shop_service.layout, "2")) >= len(ids), "every prediction compared", 90)
+    wait_until(lambda: len(comparisons(shop_service.layout, "2")) >= len(ids), "every prediction compared")
     records = comparisons(shop_service.layout, "2")
     assert {record.request_id for record in records} == ids
     assert len(records) == len(predictions(shop_service.layout))
@@ -301,7 +287,6 @@ def test_the_metrics_count_what_happened(shop_service: Shop) -> None:
     wait_until(
         lambda: sample('shadow_predictions_total{challenger="2",outcome="compared"') == answered + 1,
         "shadow counted",
-        90,
     )
     text = client.get("/metrics").text
     assert 'model_info{alias="champion",version="1"} 1.0' in text
@@ -329,7 +314,7 @@ def test_answers_do_not_depend_on_each_other(shop_service: Shop) -> None:
     wrong: list[int] = []
 
     def ask(index: int) -> None:
-        with httpx.Client(base_url=shop_service.service.url) as client:
+        with httpx.Client(base_url=shop_service.service.url, timeout=60.0) as client:
             for _ in range(20):
                 answer = client.post("/predict", json=body_of(index)).json()
                 if answer.get("purchase_probability") != expected[index] or answer["visit_id"] != f"v-{index}":

@@ -29,7 +29,7 @@ class GatedStore:
 
 def test_requests_that_wait_together_share_lookups_of_a_bounded_size_and_get_their_own_rows() -> None:
     store, n_keys = GatedStore(), MAX_KEYS * 2 // 5
-    reader = OnlineReader(lambda: store, timeout_s=30.0)
+    reader = OnlineReader(lambda: store, timeout_s=60.0)
     wait_until(lambda: reader.has_tried, "the store is opened")
 
     async def ask(number: int) -> set[object]:

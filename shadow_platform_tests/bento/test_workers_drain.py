@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bento import serve
 from bento.serve import free_port, running_service
 from shadow_platform_tests.bento import shop
 from shadow_platform_tests.bento.bundles import line_bundle
@@ -15,7 +16,10 @@ from shadow_platform_tests.bento.helpers import USE_CASE, deploy, predictions, s
 pytestmark = pytest.mark.processes
 
 
-def test_a_service_that_is_told_to_end_finishes_what_it_took_in_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_service_that_is_told_to_end_finishes_what_it_took_in_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "STOP_TIMEOUT_S", 90.0)
     settings = settings_at(tmp_path)
     layout = settings.layout
     deploy(layout, line_bundle(layout.bundles))

@@ -13,6 +13,8 @@ from playwright.sync_api import Page, Route, sync_playwright
 
 LOCAL_HOSTS = {"127.0.0.1", "localhost"}
 LOCAL_SCHEMES = {"data", "blob", "about", "chrome", "file"}
+PATIENCE_MS = 120_000
+"""Longest wait for the browser, a page or an element; no wait is longer than it takes."""
 
 
 def chromium_path() -> str | None:
@@ -33,13 +35,17 @@ class Visit:
 def visit(width: int = 1600, height: int = 1000, scale: float = 1.0) -> Iterator[Visit]:
     """Open an empty page of this size; requests to other machines are refused and remembered."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(), args=["--no-sandbox"], timeout=PATIENCE_MS
+        )
         try:
             page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
+            page.set_default_timeout(PATIENCE_MS)
             opened = Visit(page)
             page.route("**/*", lambda route: _answer(route, opened.refused))
             page.on("pageerror", lambda error: opened.script_errors.append(str(error)))
             yield opened
+            page.unroute_all(behavior="ignoreErrors")  # requests under way would be answered on a closed page
         finally:
             browser.close()
 

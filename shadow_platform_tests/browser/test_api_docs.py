@@ -12,11 +12,10 @@ from shadow_platform_tests.bento.helpers import deploy, settings_at
 from shadow_platform_tests.browser.chromium import visit
 from shadow_platform_tests.processes import free_port
 
-pytestmark = [pytest.mark.browser, pytest.mark.processes]
+pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.timeout(900)]
 ROUTES = ("/predict", "/predict/batch", "/explain", "/ready", "/model", "/shadow/comparison", "/monitoring/stats")
 SUMMARIES = ("Answer one request", "Explain what the champion says of one request", "Latest comparisons, newest first")
 TOKEN = "browser-0123456789"
-PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def test_a_page_shows_the_contract_and_loads_nothing_from_elsewhere(
     with visit() as seen:
         seen.page.goto(f"{api}/{path}")
         for text in texts:
-            seen.page.get_by_text(text, exact=True).locator("visible=true").first.wait_for(timeout=PATIENCE_MS)
+            seen.page.get_by_text(text, exact=True).locator("visible=true").first.wait_for()
         seen.page.wait_for_load_state("networkidle")
 
         assert seen.refused == []
@@ -45,15 +44,15 @@ def test_a_page_shows_the_contract_and_loads_nothing_from_elsewhere(
 def test_a_request_can_be_tried_from_the_documentation_page(api: str) -> None:
     with visit() as seen:
         seen.page.goto(f"{api}/docs")
-        seen.page.get_by_role("button", name="Authorize").first.click(timeout=PATIENCE_MS)
+        seen.page.get_by_role("button", name="Authorize").first.click()
         seen.page.locator(".auth-container input").first.fill(TOKEN)
         seen.page.locator(".auth-btn-wrapper").get_by_role("button", name="Apply credentials").click()
         seen.page.locator(".auth-btn-wrapper").get_by_role("button", name="Close").click()
         operation = seen.page.locator(".opblock-post").filter(has_text="Answer one request").first
-        operation.click(timeout=PATIENCE_MS)
+        operation.click()
         operation.get_by_role("button", name="Try it out").click()
         operation.get_by_role("button", name="Execute").click()
 
         answer = operation.locator(".live-responses-table tr.response td.response-col_status").first
-        answer.wait_for(timeout=PATIENCE_MS)
+        answer.wait_for()
         assert answer.inner_text().startswith("200")

@@ -13,10 +13,9 @@ from shadow_platform_tests.browser.chromium import visit
 from shadow_platform_tests.processes import free_port, start
 from shadow_platform_tests.sources import REPOSITORY
 
-pytestmark = [pytest.mark.browser, pytest.mark.processes]
+pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.timeout(900)]
 DEFINITIONS = "shadow_platform_tests.browser.definitions"
 STAGES = ("events", "features", "training", "shadow", "comparison", "labels", "drift", "gates", "promotion")
-PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     webserver = start(command, layout.home / "webserver.log", environment, layout.home)
     try:
-        webserver.wait_for_port(port)
+        webserver.wait_for_port(port, 240)
         yield f"http://127.0.0.1:{port}"
     finally:
         webserver.stop()
@@ -44,7 +43,7 @@ def test_the_asset_graph_shows_every_stage_of_a_use_case_without_leaving_this_ma
     with visit() as seen:
         seen.page.goto(f"{ui}/asset-groups/")
         for stage in STAGES:
-            seen.page.get_by_text(stage, exact=True).first.wait_for(timeout=PATIENCE_MS)
+            seen.page.get_by_text(stage, exact=True).first.wait_for()
 
         assert seen.refused == []
         assert seen.script_errors == []
@@ -53,6 +52,6 @@ def test_the_asset_graph_shows_every_stage_of_a_use_case_without_leaving_this_ma
 def test_an_asset_page_shows_where_the_asset_comes_from(ui: str) -> None:
     with visit() as seen:
         seen.page.goto(f"{ui}/assets/tiny/predictions")
-        seen.page.get_by_text("from the prediction log").first.wait_for(timeout=PATIENCE_MS)
+        seen.page.get_by_text("from the prediction log").first.wait_for()
 
         assert seen.refused == []

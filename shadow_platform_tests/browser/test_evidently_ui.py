@@ -17,8 +17,7 @@ from shadow_platform_tests.browser.chromium import visit
 from shadow_platform_tests.processes import free_port, start
 from shadow_platform_tests.sources import REPOSITORY
 
-pytestmark = [pytest.mark.browser, pytest.mark.processes]
-PATIENCE_MS = 60_000
+pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.timeout(900)]
 FIRST, NAME = datetime(2024, 5, 1, tzinfo=UTC), "window that ends with 2024-05-01"
 
 
@@ -42,7 +41,7 @@ def ui(layout: Layout) -> Iterator[str]:
     output = layout.home / "reports.log"
     process = start([*command, "--use-case", "churn", "--port", str(port)], output, environment, layout.home)
     try:
-        process.wait_until(lambda: "stop with Ctrl-C" in process.text(), "shadow reports", 120)
+        process.wait_until(lambda: "stop with Ctrl-C" in process.text(), "shadow reports", 240)
         yield f"http://127.0.0.1:{port}/projects/{project_id('churn')}"
     finally:
         process.stop()
@@ -51,13 +50,13 @@ def ui(layout: Layout) -> Iterator[str]:
 def test_the_windows_of_a_use_case_can_be_browsed_without_leaving_this_machine(ui: str) -> None:
     with visit() as seen:
         seen.page.goto(ui)
-        seen.page.get_by_text("Share of drifted columns, by Evidently").first.wait_for(timeout=PATIENCE_MS)
+        seen.page.get_by_text("Share of drifted columns, by Evidently").first.wait_for()
         seen.page.goto(f"{ui}/reports")
-        seen.page.get_by_text(NAME).first.wait_for(timeout=PATIENCE_MS)
+        seen.page.get_by_text(NAME).first.wait_for()
         seen.page.get_by_text("View", exact=True).first.click()
-        seen.page.get_by_text("Dataset Drift is detected").first.wait_for(timeout=PATIENCE_MS)
+        seen.page.get_by_text("Dataset Drift is detected").first.wait_for()
         seen.page.get_by_text("Tests", exact=True).first.click()
-        seen.page.get_by_text("Value Drift for column amount").first.wait_for(timeout=PATIENCE_MS)
+        seen.page.get_by_text("Value Drift for column amount").first.wait_for()
 
         assert seen.refused == []
         assert seen.script_errors == []
@@ -71,13 +70,13 @@ def test_a_window_drawn_while_the_ui_runs_appears(ui: str, layout: Layout, tmp_p
     _add_to_workspace(made, WorkspaceRun(layout.evidently, "churn", "a later window", FIRST))
     with visit() as seen:
         seen.page.goto(f"{ui}/reports")
-        seen.page.get_by_text("a later window").first.wait_for(timeout=PATIENCE_MS)
+        seen.page.get_by_text("a later window").first.wait_for()
 
 
 def test_the_html_report_needs_nothing_from_elsewhere(layout: Layout) -> None:
     with visit() as seen:
         seen.page.goto((layout.reports("churn") / "drift" / "2024-05-01.html").as_uri())
-        seen.page.get_by_text("Dataset Drift is detected").first.wait_for(timeout=PATIENCE_MS)
+        seen.page.get_by_text("Dataset Drift is detected").first.wait_for()
 
         assert seen.refused == []
 

@@ -1,7 +1,8 @@
 """Thousands of callers at once, in a process of their own: ``python -m shadow_platform_tests.chaos.crowd URL N BODY``.
 
-Every caller opens a connection and sends its request except for the last byte, so that all of them are in flight before
-one can be answered; then those still waiting send the rest. Prints how many answers of which status came, and how many
+Every caller opens a connection. Once all have one, each sends its request except for the last byte, so that all of them
+are in flight before one can be answered, and none waits for the slowest connection within its body. Then those still
+waiting send the rest. Prints how many answers of which status came, and how many
 callers got none. Upstream: the test of crowds. Downstream: a running service.
 """
 
@@ -12,7 +13,7 @@ import sys
 from collections import Counter
 from urllib.parse import urlsplit
 
-TIMEOUT_S = 90.0
+TIMEOUT_S = 300.0
 
 
 async def ask(host: str, port: int, request: bytes, everybody: asyncio.Barrier) -> str:
@@ -20,9 +21,11 @@ async def ask(host: str, port: int, request: bytes, everybody: asyncio.Barrier) 
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError as error:
-        await everybody.wait()
+        for _ in ("connected", "sent"):
+            await everybody.wait()
         return type(error).__name__
     try:
+        await everybody.wait()
         writer.write(request[:-1])
         await writer.drain()
         await everybody.wait()

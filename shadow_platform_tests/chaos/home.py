@@ -25,8 +25,8 @@ from shadow_platform_tests.bento.helpers import body_of, deploy, settings_at, wa
 from shadow_platform_tests.chaos.ledger import conservation
 from shadow_platform_tests.chaos.load import TIMEOUT_S
 
-CATCH_UP_S = 150.0
-HEAL_S = 120.0
+CATCH_UP_S = 300.0
+HEAL_S = 240.0
 
 
 @dataclass
@@ -76,7 +76,10 @@ class Home:
         for child in self.service.children:
             if child.process is None or child.process.poll() is not None:
                 continue
-            leader = psutil.Process(child.process.pid)
+            try:
+                leader = psutil.Process(child.process.pid)
+            except psutil.NoSuchProcess:
+                continue
             found[child.name] = [leader]
             for member in descendants(leader):
                 role = "child" if parent_of(member) == leader.pid else "grandchild"
@@ -161,8 +164,14 @@ def is_gone(process: psutil.Process) -> bool:
 
 def kill(home: Home, role: str, rng: Random) -> psutil.Process:
     """SIGKILL one process of a role as soon as there is one, and wait until it is gone."""
-    wait_until(lambda: role in home.processes(), f"there is a {role}", HEAL_S)
-    victim = rng.choice(home.processes()[role])
+    found: list[psutil.Process] = []
+
+    def is_there() -> bool:
+        found[:] = home.processes().get(role, [])
+        return bool(found)
+
+    wait_until(is_there, f"there is a {role}", HEAL_S)
+    victim = rng.choice(found)
     victim.kill()
     wait_until(lambda: is_gone(victim), f"{role} {victim.pid} ends")
     return victim

@@ -17,7 +17,7 @@ import httpx
 
 from shadow_platform_tests.bento.helpers import body_of, wait_until
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 class Answer(NamedTuple):
@@ -78,7 +78,7 @@ class Load:
         """Number of answers by status."""
         return Counter([200] * len(self.answers) + [status for status, _ in self.refusals])
 
-    def more_answers(self, n: int, timeout_s: float = 60.0) -> None:
+    def more_answers(self, n: int, timeout_s: float = 180.0) -> None:
         """Wait until this many more requests were answered."""
         goal = len(self.answers) + n
         wait_until(lambda: len(self.answers) >= goal, f"{n} more answers", timeout_s)

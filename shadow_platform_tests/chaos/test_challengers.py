@@ -10,7 +10,7 @@ from shadow_platform_tests.chaos.home import Home
 from shadow_platform_tests.chaos.ledger import conservation, foreign_answers
 from shadow_platform_tests.chaos.load import Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 MISBEHAVING: dict[str, Callable[[Path], str]] = {"slow": slow_bundle, "raising": raising_bundle}
 

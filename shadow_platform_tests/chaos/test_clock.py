@@ -18,7 +18,7 @@ from shadow_platform_tests.chaos.home import Home, running_home
 from shadow_platform_tests.chaos.ledger import account
 from shadow_platform_tests.chaos.load import Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 DAY_S = 24 * HOUR_S
 LOOKS_S = 1.0
@@ -72,12 +72,15 @@ def hours(home: Home) -> dict[str, set[str]]:
 
 def test_the_log_rotates_at_the_hour_under_load_and_loses_nothing(home: Home, clock: SteppedClock) -> None:
     load, before = Load(home.service.url, keeps_alive=False), hours(home)
-    clock.step_to(DAY_S + HOUR_S - 2 - time.time() % HOUR_S)
+    end_of_hour_s = DAY_S + HOUR_S - time.time() % HOUR_S
+    clock.step_to(end_of_hour_s - HOUR_S / 2)
 
     def new_hours() -> dict[str, set[str]]:
         return {hour: pids for hour, pids in hours(home).items() if hour not in before}
 
     with load.running(2):
+        wait_until(lambda: [len(pids) for pids in new_hours().values()] == [2], "both workers write to the first hour")
+        clock.step_to(end_of_hour_s - 2)
         wait_until(lambda: [len(pids) for pids in new_hours().values()] == [2, 2], "both workers write to both hours")
         load.more_answers(50)
     assert set(load.statuses) == {200}

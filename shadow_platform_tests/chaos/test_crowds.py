@@ -12,9 +12,9 @@ import pytest
 from shadow_platform_tests.bento.helpers import body_of
 from shadow_platform_tests.chaos.home import Home
 from shadow_platform_tests.chaos.ledger import account
-from shadow_platform_tests.chaos.load import Load
+from shadow_platform_tests.chaos.load import TIMEOUT_S, Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 N_CALLERS = 10_000
 MIB = 1 << 20
@@ -29,7 +29,7 @@ def test_ten_thousand_callers_at_once_are_answered_or_refused_politely(home: Hom
     alive = 0
     with (
         subprocess.Popen([*command, json.dumps(body_of(1))], cwd=repository, stdout=subprocess.PIPE) as crowd,
-        httpx.Client(base_url=home.service.url, timeout=30.0) as client,
+        httpx.Client(base_url=home.service.url, timeout=TIMEOUT_S) as client,
     ):
         while crowd.poll() is None:
             assert client.get("/health").status_code == 200

@@ -13,7 +13,7 @@ from shadow_platform_tests.chaos.home import Home, descendants
 from shadow_platform_tests.chaos.ledger import account
 from shadow_platform_tests.chaos.load import Load, answer_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 
 @contextmanager

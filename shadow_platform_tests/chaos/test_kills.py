@@ -9,7 +9,7 @@ from shadow_platform_tests.chaos.home import HEAL_S, Home, kill
 from shadow_platform_tests.chaos.ledger import account, foreign_answers
 from shadow_platform_tests.chaos.load import Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 
 ROLES = ("guard", "server", "server's child", "server's grandchild", "shadow worker", "shadow worker's child")

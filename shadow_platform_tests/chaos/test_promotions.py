@@ -9,9 +9,9 @@ from shadow_platform_tests.bento.bundles import line_bundle
 from shadow_platform_tests.bento.helpers import body_of, deploy, wait_until
 from shadow_platform_tests.chaos.home import Home, kill
 from shadow_platform_tests.chaos.ledger import account, foreign_answers
-from shadow_platform_tests.chaos.load import Load
+from shadow_platform_tests.chaos.load import TIMEOUT_S, Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 N_PROMOTIONS = 50
 
@@ -54,7 +54,7 @@ def test_a_bad_bundle_is_refused_and_the_old_model_goes_on(home: Home) -> None:
     bad = line_bundle(home.layout.bundles, slope=0.3)
     (home.layout.bundles / bad / "model.onnx").write_bytes(b"not a model")
     before = home.manifest.champion.version
-    with httpx.Client(base_url=home.service.url) as client:
+    with httpx.Client(base_url=home.service.url, timeout=TIMEOUT_S) as client:
         for digest in (bad, "0" * 64):
             deploy(home.layout, digest, version="20")
             wait_until(lambda d=digest: d in client.get("/ready").text, "the refusal is shown")  # type: ignore[misc]

@@ -13,7 +13,7 @@ from shadow_platform_tests.chaos.changes import CHANGES
 from shadow_platform_tests.chaos.rollout_kills import KillingGround
 from shadow_platform_tests.forked import FORKSERVER, ended, started
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 SAMPLE = {
     "promote the canary": 11,
@@ -39,7 +39,7 @@ def _kill(folder: Path, outcomes: "Queue[tuple[int, list[str]]]") -> None:
 def test_a_change_killed_anywhere_leaves_one_state_and_every_audit_row_of_it(tmp_path: Path) -> None:
     outcomes: Queue[tuple[int, list[str]]] = FORKSERVER.Queue()
     process = started(_kill, tmp_path / "ground", outcomes)
-    found = [outcomes.get(timeout=120) for _ in SAMPLE]
+    found = [outcomes.get(timeout=600) for _ in SAMPLE]
     assert ended(process) == 0
     assert [wrong for _, wrongs in found for wrong in wrongs] == []
     assert min(n for n, _ in found) > 3

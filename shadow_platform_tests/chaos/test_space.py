@@ -13,9 +13,9 @@ import pytest
 from shadow_platform_tests.bento.helpers import body_of, wait_until
 from shadow_platform_tests.chaos.home import Home
 from shadow_platform_tests.chaos.ledger import account, conservation, logged
-from shadow_platform_tests.chaos.load import Load
+from shadow_platform_tests.chaos.load import TIMEOUT_S, Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -38,7 +38,7 @@ def _limit(pids: Sequence[int], sizes: tuple[int, int]) -> None:
 
 def test_a_full_disk_is_503_and_never_an_unlogged_answer(home: Home) -> None:
     before = len(logged(home.layout))
-    with httpx.Client(base_url=home.service.url) as client:
+    with httpx.Client(base_url=home.service.url, timeout=TIMEOUT_S) as client:
         with no_space(home.service.worker_pids):
             for path, body in (("/predict", body_of(1)), ("/predict/batch", [body_of(1), body_of(2)])):
                 response = client.post(path, json=body)

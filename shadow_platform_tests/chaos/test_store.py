@@ -19,9 +19,9 @@ from shadow_platform_tests import tiny
 from shadow_platform_tests.bento.bundles import line_bundle
 from shadow_platform_tests.bento.helpers import body_of, deploy, settings_at, wait_until
 from shadow_platform_tests.chaos.ledger import account, logged
-from shadow_platform_tests.chaos.load import Load
+from shadow_platform_tests.chaos.load import TIMEOUT_S, Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 VISITOR = "visitor-01"
 USE_CASE = tiny.USE_CASE.name
@@ -54,7 +54,7 @@ class StoreHome:
 
     def served(self) -> float | None:
         """Visits that the last answer was given with; ``None`` when they were imputed."""
-        answer = httpx.post(f"{self.url}/predict", json=body_with_visitor(1), timeout=20.0).json()
+        answer = httpx.post(f"{self.url}/predict", json=body_with_visitor(1), timeout=TIMEOUT_S).json()
         (record,) = [r for r in logged(self.layout, USE_CASE) if r.request_id == answer["request_id"]]
         value = record.features["visits_7d"]
         assert value is None or isinstance(value, float)
@@ -62,12 +62,12 @@ class StoreHome:
 
     def status(self) -> str:
         """What readiness says."""
-        return str(httpx.get(f"{self.url}/ready", timeout=20.0).json()["status"])
+        return str(httpx.get(f"{self.url}/ready", timeout=TIMEOUT_S).json()["status"])
 
     def n_store_errors(self) -> float:
         """Requests that were counted as answered without the store."""
-        found = re.findall(r"^online_store_errors_total\S* (\S+)$", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)
-        return sum(map(float, found))
+        text = httpx.get(f"{self.url}/metrics", timeout=TIMEOUT_S).text
+        return sum(map(float, re.findall(r"^online_store_errors_total\S* (\S+)$", text, re.MULTILINE)))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreHome]:
 
 def delete(files: list[Path]) -> None:
     for file in files:
-        file.unlink()
+        file.unlink(missing_ok=True)  # SQLite removes those beside a database by itself
 
 
 def replace_by_garbage(files: list[Path]) -> None:
@@ -141,7 +141,7 @@ def test_a_store_that_is_locked_costs_no_answer(home: StoreHome) -> None:
     assert databases
     with load.running():
         for file in databases:
-            with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+            with closing(sqlite3.connect(file, timeout=TIMEOUT_S, isolation_level=None)) as writer:
                 writer.execute("BEGIN EXCLUSIVE")
                 load.more_answers(100)
                 writer.execute("ROLLBACK")

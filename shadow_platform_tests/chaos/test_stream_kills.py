@@ -23,7 +23,7 @@ from shadow_platform_tests.streaming import shop
 from shadow_platform_tests.streaming.consuming import DAYS, events, land, n_raw_lines, without_topics
 from shadow_platform_tests.tiny import TinySource
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 STREAM = ["-c", "from shadow_platform.cli import app; app()", "stream", "--use-case", shop.NAME]
 EVENTS_PER_S = 400
 
@@ -43,7 +43,7 @@ def n_messages(platform: PlatformResource) -> int:
 
 def wait_for_messages(platform: PlatformResource, n: int) -> None:
     """Return when so many messages are in the segments."""
-    wait_until(lambda: n_messages(platform) >= n, f"{n} messages came", 60)
+    wait_until(lambda: n_messages(platform) >= n, f"{n} messages came", 180)
 
 
 def send_slowly(platform: PlatformResource, sent: list[int]) -> None:
@@ -68,13 +68,15 @@ def test_sigkill_of_consumers_at_any_moment_loses_and_doubles_nothing(
     wait_until(lambda: all("assigned" in member.text() for member in consumers), "the consumers joined", 120)
     producing = threading.Thread(target=send_slowly, args=(platform, sent))
     producing.start()
+    n_until_a_kill = 0
     for member in consumers[:2]:
-        wait_for_messages(platform, n_messages(platform) + rng.randrange(100, 400))
+        n_until_a_kill += rng.randrange(100, 400)
+        wait_for_messages(platform, n_until_a_kill)
         member.signal(signal.SIGKILL)
     producing.join()
     wait_for_messages(platform, sent[0])
     consumers[2].signal(signal.SIGTERM)
-    assert consumers[2].process.wait(20) == 0
+    assert consumers[2].process.wait(120) == 0
     assert "stopped" in consumers[2].text()
 
     assert all(land(platform, shop.USE_CASE).values())

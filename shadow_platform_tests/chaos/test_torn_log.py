@@ -11,9 +11,9 @@ from shadow_platform.adapters.log import FileLogSource
 from shadow_platform_tests.bento.helpers import USE_CASE, wait_until
 from shadow_platform_tests.chaos.home import CATCH_UP_S, Home
 from shadow_platform_tests.chaos.ledger import account, shadowed
-from shadow_platform_tests.chaos.load import Load
+from shadow_platform_tests.chaos.load import TIMEOUT_S, Load
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
 GARBAGE = (
     b"",
@@ -42,6 +42,9 @@ def damaged(folder: Path) -> Iterator[None]:
 
 def test_garbage_torn_and_unreadable_segments_stop_neither_answers_nor_comparisons(home: Home) -> None:
     load, version = Load(home.service.url), home.challenger.version
+    with Load(home.service.url).running() as first:
+        first.more_answers(1)
+    home.catch_up()
     newest, _ = FileLogSource(home.layout.log("predictions", USE_CASE)).segments()[-1]
     before = len(shadowed(home.layout, version))
     with damaged((home.layout.log("predictions", USE_CASE) / newest).parent):
@@ -49,7 +52,7 @@ def test_garbage_torn_and_unreadable_segments_stop_neither_answers_nor_compariso
             load.more_answers(200)
         goal = before + len(load.answers)
         wait_until(lambda: len(shadowed(home.layout, version)) >= goal, "all others are compared", CATCH_UP_S)
-        assert httpx.get(f"{home.service.url}/shadow/comparison", timeout=20.0).status_code == 200
+        assert httpx.get(f"{home.service.url}/shadow/comparison", timeout=TIMEOUT_S).status_code == 200
     assert set(load.statuses) == {200}
     found = account(load, home.layout)
     assert (found.lost, found.doubled) == (set(), set())

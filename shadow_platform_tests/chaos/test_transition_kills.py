@@ -13,7 +13,7 @@ from shadow_platform_tests.chaos.trainings import USE_CASE, Death
 from shadow_platform_tests.chaos.versions import VersionsHome
 from shadow_platform_tests.forked import ended, started
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 REGISTRY = "shadow_platform.adapters.registry:MlflowRegistry"
 JOURNAL = "shadow_platform.adapters.deployment.journal"

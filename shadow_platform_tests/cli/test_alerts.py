@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from shadow_platform.adapters import alerts
 from shadow_platform.adapters.lake import Lake
 from shadow_platform.cli import typer_app
 from shadow_platform.contracts.errors import SettingsError
@@ -22,7 +24,8 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def shadow(monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run ``shadow alerts``."""
+    """Run ``shadow alerts``, which waits for the processes of a busy machine."""
+    monkeypatch.setattr(alerts, "send", partial(alerts.send, timeout_s=150.0))
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(typer_app, ["alerts", *arguments])

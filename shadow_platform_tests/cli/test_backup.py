@@ -64,6 +64,7 @@ def _keyed(home: Home) -> dict[str, Any]:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(600)
 def test_nothing_acknowledged_before_a_backup_under_traffic_is_lost_with_the_home(
     shadow: Callable[..., str], layout: Layout, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def _ageless(models: str) -> list[list[str]]:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(600)
 def test_registry_tables_and_triggers_go_on_from_where_they_were(
     shadow: Callable[..., str], layout: Layout, tmp_path: Path
 ) -> None:

@@ -87,7 +87,10 @@ def servers(
 
 
 @pytest.mark.processes
-def test_every_server_that_answers_is_ok(servers: dict[str, str]) -> None:
+@pytest.mark.timeout(400)
+def test_every_server_that_answers_is_ok(servers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shadow_platform.cli.servers.TIMEOUT_S", 60)
+
     told = doctor()
 
     assert {name: told[name].split()[0] for name in servers} == dict.fromkeys(servers, "ok")

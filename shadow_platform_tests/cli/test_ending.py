@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from shadow_platform.cli import app, typer_app
 from shadow_platform.contracts.layout import Layout
 
+pytestmark = pytest.mark.timeout(400)
 Ended = Callable[..., tuple[int, str]]
 TINY = ("-u", "shadow_platform_tests.tiny:USE_CASE")
 

@@ -46,6 +46,14 @@ from shadow_platform_tests.conftest import StartProcess
 from shadow_platform_tests.tiny import FIRST_DAY, USE_CASE
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
+HELD = """if True:
+    import time
+    from shadow_platform.adapters.lake.label_staging import LabelStaging
+    from shadow_platform.cli import app
+    LabelStaging.{step} = lambda _: time.sleep(600)
+    app()
+"""
+"""The command, which never gets over one step of an import."""
 Land = Callable[..., ImportReport]
 Shadow = Callable[..., Result]
 
@@ -366,13 +374,17 @@ def many(lake: Lake, tmp_path: Path) -> Path:
     return tmp_path / "many.parquet"
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("held", "trace"), [("finish", "candidates.parquet"), ("land", "whole/import.json")], ids=["sorting", "landing"]
+)
 def test_an_import_that_is_killed_has_not_happened_and_the_same_command_again_sorts_every_row(
-    lake: Lake, many: Path, start_process: StartProcess
+    held: str, trace: str, lake: Lake, many: Path, start_process: StartProcess
 ) -> None:
     folder = lake.layout.label_imports("tiny")
-    command = ["-c", "from shadow_platform.cli import app; app()", "labels", "import", str(many), "--use-case", NAME]
+    command = ["-c", HELD.format(step=held), "labels", "import", str(many), "--use-case", NAME]
     killed = start_process(command, SHADOW_HOME=str(lake.layout.home))
-    killed.wait_until(lambda: any(folder.glob(".staging-*/*.parquet")), "staging")
+    killed.wait_until(lambda: any(folder.glob(f".staging-*/{trace}")), f"it begins to {held}", 150.0)
     killed.signal(signal.SIGKILL)
     killed.process.wait()
     assert known(lake).empty

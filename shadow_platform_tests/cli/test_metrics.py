@@ -23,7 +23,14 @@ from shadow_platform_tests.exporter.conftest import Home, ago
 from shadow_platform_tests.feature_servers import Postgres
 from shadow_platform_tests.scraped import scrape
 
-SHADOW = ["-c", "from shadow_platform.cli import app; app()"]
+SHADOW = """if True:
+    from functools import partial
+    from shadow_platform.cli import app
+    from shadow_platform.exporter import collector
+    collector.PlatformCollector = partial(collector.PlatformCollector, scrape_s=25.0)
+    app()
+"""
+"""The command, whose scrapes wait for a busy machine."""
 TINY = "shadow_platform_tests.tiny:USE_CASE"
 
 
@@ -35,7 +42,7 @@ def test_what_happens_to_a_home_is_seen_in_the_next_scrape(
     monkeypatch.setenv("SHADOW_EXTRA_USE_CASES", TINY)
     url, home = f"http://127.0.0.1:{free_port}", Home(layout)
     options = ["metrics", "--host", "127.0.0.1", "--refresh", "0"]
-    exporter = start_process([*SHADOW, *options], METRICS_PORT=str(free_port))
+    exporter = start_process(["-c", SHADOW, *options], METRICS_PORT=str(free_port))
     exporter.wait_for_port(free_port)
     empty = scrape(url)
     assert not layout.dagster.exists(), "the storage is made by those who use it"
@@ -58,10 +65,10 @@ def test_what_happens_to_a_home_is_seen_in_the_next_scrape(
     assert found.values("drift_failing", use_case="tiny", scope="daily") == [1]
     assert found.values("dagster_runs", job="tiny_retrain", status="FAILURE") == [1]
     assert found.values("dagster_runs", job="tiny_decide", status="FAILURE") == [0]
-    assert 0 <= found.values("warehouse_age_seconds")[0] < 120
+    assert 0 <= found.values("warehouse_age_seconds")[0] < 600
     assert found.values("disk_free_bytes", path=str(layout.home))[0] > 0
     assert found.total("exporter_collect_failures_total") == 0
-    assert exporter.process.wait(20) == 0
+    assert exporter.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("missing", STORAGE)

@@ -1,9 +1,6 @@
 """``shadow migrate``: every storage is there afterwards, also when two ask at once; no password gets into a file."""
 
-import os
 import re
-import sys
-from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -17,11 +14,11 @@ from shadow_platform.contracts.errors import SettingsError, ShadowPlatformError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.resources import PlatformResource
 from shadow_platform.settings import POSTGRES_OF_DAGSTER, load_settings
-from shadow_platform_tests.conftest import REPOSITORY
+from shadow_platform_tests.conftest import StartProcess
 from shadow_platform_tests.feature_servers import Postgres
-from shadow_platform_tests.processes import start
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+MIGRATE, MIGRATED_S = ["-m", "shadow_platform.cli", "migrate"], 250.0
 
 
 def of_dagster(url: str) -> str:
@@ -35,20 +32,17 @@ def tables(url: str) -> set[str]:
 
 
 def test_two_that_migrate_empty_databases_at_once_both_succeed(
-    postgres: Postgres, layout: Layout, tmp_path: Path
+    postgres: Postgres, layout: Layout, start_process: StartProcess
 ) -> None:
     dagster, mlflow = postgres.new_database(), postgres.new_database()
     environment = {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
         "DAGSTER_POSTGRES_URL": of_dagster(dagster),
         "MLFLOW_TRACKING_URI": mlflow,
         "MLFLOW_ARTIFACTS_URL": "s3://models/of-everyone/",
     }
-    command = [sys.executable, "-c", "from shadow_platform.cli import app; app()", "migrate"]
-    both = [start(command, tmp_path / f"{n}.log", environment, tmp_path) for n in range(2)]
+    both = [start_process(MIGRATE, **environment) for _ in range(2)]
     for one in both:
-        assert one.process.wait(150) == 0, one.text()
+        assert one.process.wait(MIGRATED_S) == 0, one.text()
         assert "password-of-dagster" not in one.text()
     assert {"runs", "event_logs", "instigators"} <= tables(dagster)
     assert {"experiments", "registered_models"} <= tables(mlflow)
@@ -102,16 +96,15 @@ def test_an_address_without_the_driver_is_refused(layout: Layout, monkeypatch: p
     assert not layout.dagster.exists()
 
 
-def test_a_database_of_an_older_mlflow_is_upgraded(layout: Layout, tmp_path: Path) -> None:
+def test_a_database_of_an_older_mlflow_is_upgraded(layout: Layout, start_process: StartProcess) -> None:
     from alembic import command
     from mlflow.store.db import utils
 
     assert CliRunner().invoke(typer_app, ["migrate"]).exit_code == 0
     url = f"sqlite:///{layout.mlflow / 'mlflow.db'}"
     command.downgrade(utils._get_alembic_config(url), "-1")
-    migrate = [sys.executable, "-c", "from shadow_platform.cli import app; app()", "migrate"]
-    done = start(migrate, tmp_path / "log", {**os.environ, "PYTHONPATH": str(REPOSITORY)}, tmp_path)
-    assert done.process.wait(150) == 0, done.text()
+    done = start_process(MIGRATE)
+    assert done.process.wait(MIGRATED_S) == 0, done.text()
     utils._verify_schema(create_engine(url))
 
 

@@ -106,4 +106,4 @@ def test_changes_from_a_container_are_booked_to_who_is_named_and_a_rollback_asks
     assert shadow("rollback", "--reason", "slow") is None
     lines = FileLogSource(layout.log("transitions", USE_CASE)).read({})
     booked = {row["generation"]: row["actor"] for row in (json.loads(line.payload) for line in lines)}
-    assert list(booked.values())[-4:] == ["ann", "bob", "ann", IMAGE_USER]
+    assert [booked[generation] for generation in sorted(booked)][-4:] == ["ann", "bob", "ann", IMAGE_USER]

@@ -60,10 +60,10 @@ def test_a_day_is_sent_and_consumed_and_a_consumer_ends_cleanly_when_told(
     assert scrape(f"http://127.0.0.1:{free_port}").contradictions() == []
     consumer.signal(signal.SIGTERM)
 
-    assert consumer.process.wait(20) == 0
+    assert consumer.process.wait(60) == 0
     assert f"stopped: {VISITS_PER_DAY} messages" in consumer.text()
     again = start_process([*command, "--until-caught-up"], SHADOW_HOME=str(layout.home), **broker.environment)
-    assert again.process.wait(60) == 0
+    assert again.process.wait(120) == 0
     assert "stopped: 0 messages" in again.text()
 
 

@@ -43,7 +43,7 @@ def test_the_share_of_traced_requests_is_the_one_asked_for_even_within_one_milli
     traced = sum(is_sampled(context_of(MADE_BY[made_by](index)).trace_id, share) for index in range(n))
 
     spread = (n * share * (1 - share)) ** 0.5
-    assert abs(traced - n * share) < 5 * spread
+    assert abs(traced - n * share) < 7 * spread
 
 
 def test_whoever_is_traced_at_a_small_share_is_traced_at_a_larger_one() -> None:

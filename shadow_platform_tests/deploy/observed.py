@@ -109,7 +109,8 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         stack.enter_context(Traffic(f"http://127.0.0.1:{ports['service']}").running())
         found = Observed(settings.layout, prometheus, alertmanager, inbox, targets)
         _wait_for_everybody(found, ports)
-        assert ("ServiceErrorRateHigh", USE_CASE.name) not in prometheus.firing()
+        calm = ("ServiceErrorRateHigh", USE_CASE.name)
+        wait_until(lambda: calm not in prometheus.firing(), "hardly a request fails", START_S)
         yield found
 
 

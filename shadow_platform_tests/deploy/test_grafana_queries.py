@@ -29,7 +29,7 @@ UNHEARD_OF = {
 """Metrics whose first event does not happen here."""
 HAPPENS_S = 400.0
 """The challengers yield to everything else that a machine has to do, and start again when that takes too long."""
-SCRAPED_S = 30.0
+SCRAPED_S = 90.0
 """A scrape that a busy machine misses ends a series for a moment."""
 
 

@@ -275,7 +275,7 @@ def container(context: Path, python: Path, folder: Path, port: int) -> Iterator[
     try:
         yield folder / "output"
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     finally:
         process.kill()
         process.wait()
@@ -294,12 +294,15 @@ def test_the_image_s_command_serves_the_packaged_model_with_the_image_s_packages
         except httpx.TransportError:
             return False
 
-    asked = {"BENTOML_PORT": str(port)}
-    assert subprocess.run(check, env=asked, capture_output=True, check=False).returncode != 0
+    def is_healthy() -> bool:
+        asked = {"BENTOML_PORT": str(port)}
+        return subprocess.run(check, env=asked, capture_output=True, check=False).returncode == 0
+
+    assert not is_healthy()
     with container(context, python, tmp_path, port) as output:
         wait_until(is_ready, f"the service is ready, see {output}", 120.0)
-        assert subprocess.run(check, env=asked, capture_output=True, check=False).returncode == 0
-        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=VISIT, timeout=10, trust_env=False).json()
+        wait_until(is_healthy, "its own check of its health says so")
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=VISIT, timeout=60, trust_env=False).json()
         assert answer["model_version"] == "1"
     assert tree_hash(context) == before
     assert list(context.rglob("__pycache__")) == []

@@ -9,9 +9,9 @@ from shadow_platform_tests.bento.helpers import wait_until
 from shadow_platform_tests.deploy.observed import Observed
 from shadow_platform_tests.processes import free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(1_200)]
 
-TOLD_S = 90.0
+TOLD_S = 240.0
 
 
 def told(observed: Observed, name: str, use_case: str, status: str = "firing") -> dict[str, Any] | None:

@@ -53,6 +53,7 @@ def test_a_planted_secret_is_found(tmp_path: Path, name: str) -> None:
     assert f"{name}:1" in done.stdout
 
 
+@pytest.mark.timeout(400)
 def test_nothing_that_looks_like_a_secret_came_in(tmp_path: Path) -> None:
     paths = [path for path in tracked_files() if str(path).startswith(LIKELY) or len(path.parts) == 1]
 

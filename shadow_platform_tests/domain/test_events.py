@@ -294,18 +294,23 @@ def test_a_line_longer_than_any_block_harms_no_other() -> None:
 
 
 def peak_bytes(n_blocks: int) -> int:
-    block = b"".join(encoded(event(event_id=f"e{n}", amount=n - 3)) + b"\n" for n in range(1_000))
+    """Most memory held at once; what the process made before is no garbage, so that collecting is quick."""
+    block = b"".join(encoded(event(event_id=f"e{n}", amount=n - 3)) + b"\n" for n in range(4_000))
+    gc.freeze()
     tracemalloc.start()
-    for _ in EventSorter(KIND).sort((bytes(block) for _ in range(n_blocks)), "f", DAY, NOW):
-        gc.collect()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak
+    try:
+        for _ in EventSorter(KIND).sort((bytes(bytearray(block)) for _ in range(n_blocks)), "f", DAY, NOW):
+            gc.collect()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.unfreeze()
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
+    """Thirty times the rows may not take three times the memory; other threads of this process take some of it."""
     peak_bytes(1)
-    assert peak_bytes(12) < 1.5 * peak_bytes(4)
+    assert peak_bytes(60) < 3 * peak_bytes(2)
 
 
 def test_counts_come_with_a_table_of_what_is_wrong() -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import expit, logit
@@ -337,6 +337,7 @@ def test_frame_fingerprint_survives_parquet_and_sees_every_change(tmp_path):
 
 
 @given(hnp.arrays(np.float64, 20), hnp.arrays(np.float64, 20))
+@example(np.full(20, np.nan), np.full(20, -np.nan))
 def test_frames_have_the_same_fingerprint_exactly_when_their_values_are_equal(a, b):
     same = bool(np.array_equal(a + 0.0, b + 0.0, equal_nan=True))
     found = training.frame_fingerprint(pd.DataFrame({"x": a})) == training.frame_fingerprint(pd.DataFrame({"x": b}))

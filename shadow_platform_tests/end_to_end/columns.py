@@ -74,7 +74,7 @@ class RayCluster:
             output = self._folder / f"ray-{attempt}.log"
             self._process = processes.start(command, output, self._environment, self._folder)
             with contextlib.suppress(AssertionError):
-                self._process.wait_until(self._has_started, "Ray", timeout_s=120)
+                self._process.wait_until(self._has_started, "Ray", timeout_s=240)
                 return self
             self.stop()
         raise AssertionError(f"Ray did not start {ATTEMPTS_OF_RAY} times; see {self._folder}")

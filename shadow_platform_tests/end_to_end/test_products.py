@@ -15,7 +15,7 @@ from shadow_platform.use_cases import load_use_case, use_case_names
 from shadow_platform_tests.end_to_end.played import Played
 from shadow_platform_tests.end_to_end.test_loop import shadow
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(3600)
 SIMULATED = tuple(name for name in use_case_names() if load_use_case(name).simulation)
 
 

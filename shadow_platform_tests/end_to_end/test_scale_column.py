@@ -25,11 +25,11 @@ from shadow_platform.contracts.tables import TABLES
 from shadow_platform.partitions import start_of
 from shadow_platform_tests.adapters.test_table_copies import S3
 from shadow_platform_tests.end_to_end.columns import servers
-from shadow_platform_tests.end_to_end.loop import Loop
+from shadow_platform_tests.end_to_end.loop import PATIENCE_S, Loop
 from shadow_platform_tests.end_to_end.short.flights import USE_CASE
 from shadow_platform_tests.registry_servers import BUCKET
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(3600)]
 JOBS = ("ingest", "train", "materialize", "monitor", "retrain", "compare", "label", "decide")
 
 
@@ -67,7 +67,7 @@ def test_two_workers_answer_every_request_and_it_lands_byte_for_byte(played: Loo
     here, there = (layout.log("predictions", "flights") for layout in (played.layout, played.layout_of_serving))
     logged = {path.relative_to(there): path.read_bytes() for path in there.rglob("*.jsonl")}
     assert {path.relative_to(here): path.read_bytes() for path in here.rglob("*.jsonl")} == logged
-    assert len(httpx.get(f"{played.url}/model", timeout=30, trust_env=False).json()["workers"]) == 2
+    assert len(httpx.get(f"{played.url}/model", timeout=PATIENCE_S, trust_env=False).json()["workers"]) == 2
     period = start_of(played.plan.serve_from), start_of(played.plan.serve_until)
     asked = recorded_requests(lake, USE_CASE, *period)
     answered = lake.sql("SELECT subject_id, features_from_online AS n FROM predictions")
@@ -174,7 +174,7 @@ def test_an_analyst_far_away_reads_the_tables_of_here(
 def test_both_workers_answer_with_the_champion_of_the_manifest_in_the_other_home(played: Loop) -> None:
     manifest = read_manifest(played.layout.manifest("flights"))
     assert manifest is not None
-    answers = [httpx.get(f"{played.url}/model", trust_env=False).json() for _ in range(10)]
+    answers = [httpx.get(f"{played.url}/model", timeout=PATIENCE_S, trust_env=False).json() for _ in range(10)]
     assert {answer["champion"]["version"] for answer in answers} == {manifest.champion.version}
     assert not played.layout_of_serving.manifest("flights").exists()
     assert not played.layout_of_serving.bundles.exists()

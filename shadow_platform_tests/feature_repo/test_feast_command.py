@@ -20,6 +20,7 @@ from shadow_platform.use_cases import load_use_case
 from shadow_platform_tests.feature_repo.rows import USE_CASES, fill, value
 from shadow_platform_tests.feature_servers import Postgres, Valkey
 
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 FEATURE_REPO = Path(__file__).parents[2] / "feature_repo"
 FRAUD = load_use_case("fraud")
 Feast = Callable[..., str]
@@ -34,7 +35,7 @@ def run_apply(*options: str, **environment: str) -> str:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +72,6 @@ def online(feast: Feast, key: str, *features: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.processes
 def test_feast_apply_registers_what_the_platform_would(home: Layout) -> None:
     for use_case in map(load_use_case, USE_CASES):
         store = FeastStore(home, FEATURE_REPO, use_case)
@@ -79,7 +79,6 @@ def test_feast_apply_registers_what_the_platform_would(home: Layout) -> None:
         assert store.online().read([{entity.join_key: "nobody" for entity in use_case.entities}]) == [{}]
 
 
-@pytest.mark.processes
 def test_feast_lists_every_object_with_its_description(feast: Feast) -> None:
     listed = feast("feature-views", "list")
     for use_case in map(load_use_case, USE_CASES):
@@ -92,7 +91,6 @@ def test_feast_lists_every_object_with_its_description(feast: Feast) -> None:
     assert "fraud_user_id" in feast("entities", "list")
 
 
-@pytest.mark.processes
 def test_feast_materializes_a_window_and_then_what_came_after_it(feast: Feast, home: Layout) -> None:
     feature = FRAUD.view_features("user_habits")[0]
     asked = f"fraud_user_habits:{feature.name}"
@@ -109,7 +107,6 @@ def test_feast_materializes_a_window_and_then_what_came_after_it(feast: Feast, h
         }
 
 
-@pytest.mark.processes
 def test_feast_applies_the_same_definitions_to_redis_and_postgres(
     layout: Layout, valkey: Valkey, postgres: Postgres
 ) -> None:

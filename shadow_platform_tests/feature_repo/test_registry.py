@@ -52,12 +52,14 @@ def assert_nothing_is_lost(layout: Layout, stores: FeatureStores) -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(400)
 def test_processes_that_apply_at_once_lose_nothing_on_sqlite(layout: Layout) -> None:
     apply_at_once(dict.fromkeys(USE_CASES, layout), LOCAL_STORES)
     assert_nothing_is_lost(layout, LOCAL_STORES)
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(400)
 def test_machines_that_apply_at_once_lose_nothing_on_postgres(
     tmp_path: Path, valkey: Valkey, postgres: Postgres
 ) -> None:

@@ -112,7 +112,7 @@ def running(work: "LogRelay | LogLander") -> Iterator[None]:
         yield
     finally:
         stopped.set()
-        thread.join(30.0)
+        thread.join(120.0)
         assert not thread.is_alive()
     if failed:
         raise failed[0]

@@ -16,8 +16,9 @@ from shadow_platform_tests.bento.shadowed import has_each_once
 from shadow_platform_tests.broker import Broker
 from shadow_platform_tests.log_transport.carried import Way, contents, of_all, running
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 N_REQUESTS = 60
+PATIENCE_S = 240.0
 
 
 def settings_of(way: Way, broker: Broker, name: str, **values: object) -> Settings:
@@ -51,26 +52,28 @@ def test_what_two_machines_answer_is_compared_once_by_a_third(
         assert [[child.name for child in service.children] for service in answering] == [[SERVER, RELAY]] * 2
         for number in range(N_REQUESTS):
             for service in answering:
-                answer = httpx.post(f"{service.url}/predict", json=body_of(number), timeout=20.0, trust_env=False)
+                answer = httpx.post(f"{service.url}/predict", json=body_of(number), timeout=PATIENCE_S, trust_env=False)
                 assert answer.status_code == 200
             if number == N_REQUESTS // 2:
                 relay = answering[0].children[1]
                 assert relay.process is not None
                 relay.process.kill()
-        wait_until(lambda: len(predictions(way.platform)) == 2 * N_REQUESTS, "every answer landed", 60.0)
-        wait_until(lambda: has_each_once(way.platform, 2 * N_REQUESTS), "each was compared", 60.0)
+        wait_until(lambda: len(predictions(way.platform)) == 2 * N_REQUESTS, "every answer landed", PATIENCE_S)
+        wait_until(lambda: has_each_once(way.platform, 2 * N_REQUESTS), "each was compared", PATIENCE_S)
         assert contents(way.platform) == of_all(way.server("first"), way.server("second"))
         assert answering[0].children[1].n_restarts == 1
 
         deploy(way.platform, line_bundle(way.platform.bundles, slope=0.05), version="3")
-        wait_until(lambda: [_champion(service) for service in answering] == ["3", "3"], "both answer with it")
+        wait_until(
+            lambda: [_champion(service) for service in answering] == ["3", "3"], "both answer with it", PATIENCE_S
+        )
     states = [sorted(path.name for path in _workers(way, name).glob("*.json")) for name in ("first", "second")]
     assert all(states), "what a worker says of itself stays on its machine"
     assert not _workers(way, "platform").exists()
 
 
 def _champion(service: RunningService) -> str:
-    found = httpx.get(f"{service.url}/model", timeout=20.0, trust_env=False).json()
+    found = httpx.get(f"{service.url}/model", timeout=PATIENCE_S, trust_env=False).json()
     return str(found["champion"]["version"])
 
 

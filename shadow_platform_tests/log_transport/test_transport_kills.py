@@ -11,7 +11,9 @@ from shadow_platform_tests.broker import Broker
 from shadow_platform_tests.log_transport.carried import Way, append, contents, numbers, of_all, records
 from shadow_platform_tests.log_transport.dying import Carriers, writing
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
+PATIENCE_S = 240.0
+WAITS = "waiting until it ends"
 N_KILLS = 6
 
 
@@ -20,11 +22,11 @@ def test_sigkill_of_relays_and_landers_at_any_moment_loses_and_doubles_nothing(w
     carriers = Carriers(way, broker, ["first", "second"])
     try:
         with writing(servers, lines_per_s=1500) as acknowledged:
-            wait_until(lambda: bool(contents(way.platform)), "it lands", 60.0)
+            wait_until(lambda: bool(contents(way.platform)), "it lands", PATIENCE_S)
             for _ in range(N_KILLS):
                 time.sleep(rng.uniform(0.05, 0.9))
                 carriers.kill_one(rng)
-        wait_until(lambda: contents(way.platform) == of_all(*servers), "everything landed", 60.0)
+        wait_until(lambda: contents(way.platform) == of_all(*servers), "everything landed", PATIENCE_S)
     finally:
         carriers.stop()
     assert numbers(way.platform) == acknowledged
@@ -35,15 +37,13 @@ def test_a_second_lander_of_a_home_waits_and_takes_over_when_the_first_is_killed
     first, second = Carriers(way, broker, ["server"]), Carriers(way, broker, [])
     try:
         append(server, records(100))
-        wait_until(lambda: contents(way.platform) == contents(server), "one of them landed it", 60.0)
-        leading = first._started["platform"]
-        waiting = second._started["platform"]
-        if "waiting until it ends" in leading.text():
-            leading, waiting = waiting, leading
-        wait_until(lambda: "waiting until it ends" in waiting.text(), "the other waits")
+        wait_until(lambda: contents(way.platform) == contents(server), "one of them landed it", PATIENCE_S)
+        landers = [carriers._started["platform"] for carriers in (first, second)]
+        wait_until(lambda: any(WAITS in lander.text() for lander in landers), "the other waits", PATIENCE_S)
+        (leading,) = (lander for lander in landers if WAITS not in lander.text())
         leading.process.kill()
         append(server, records(100, first=100))
-        wait_until(lambda: contents(way.platform) == contents(server), "the other took over", 60.0)
+        wait_until(lambda: contents(way.platform) == contents(server), "the other took over", PATIENCE_S)
     finally:
         first.stop()
         second.stop()

@@ -212,6 +212,7 @@ def test_what_would_not_be_sound_is_not_written(
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(960)
 def test_a_package_of_awkward_columns_is_found_once_installed_and_meets_the_contract(
     machine: Newcomer, orders: Path
 ) -> None:

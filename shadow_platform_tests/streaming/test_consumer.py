@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from shadow_platform.adapters.kafka import Partition
 from shadow_platform.contracts.errors import SettingsError, StreamError, UseCaseError
 from shadow_platform.contracts.layout import Layout
 from shadow_platform.contracts.tables import QUARANTINED_EVENTS
@@ -37,7 +38,7 @@ from shadow_platform_tests.streaming.consuming import (
 from shadow_platform_tests.streaming.shop import shop
 from shadow_platform_tests.tiny import FIRST_DAY, TinySource
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 KINDS = ("visits", "purchases")
 FIRST_MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -61,6 +62,11 @@ def visit(at: datetime, **changed: object) -> bytes:
 def ms(at: datetime) -> int:
     """A moment as a message's stamp."""
     return int(at.timestamp() * 1_000)
+
+
+def halves(one: frozenset[Partition], other: frozenset[Partition]) -> bool:
+    """Whether two members have four partitions each, and none in common."""
+    return len(one) == len(other) == 4 and one.isdisjoint(other)
 
 
 def test_the_stream_makes_the_same_tables_as_files_do(
@@ -150,8 +156,7 @@ def test_two_consumers_share_the_partitions_and_lose_and_double_nothing_when_one
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: all(len(member.partitions) == 4 for member in members), "each has half of the partitions")
-        assert members[0].partitions.isdisjoint(members[1].partitions)
+        wait_until(lambda: halves(*(member.partitions for member in members)), "each has half of the partitions")
         n_sent += produce(platform, use_case, DAYS[3:5])
         wait_until(lambda: sum(member.counters.messages.total() for member in members) >= n_sent, "all was consumed")
         stops[0].set()
@@ -203,7 +208,7 @@ class Slow(Seen):
     """Features that take long to be restored, in parts that do not."""
 
     def restore(self, until: datetime) -> Iterator[None]:
-        for _ in range(30):
+        for _ in range(60):
             time.sleep(0.1)
             assert self.added == []
             yield
@@ -216,7 +221,7 @@ def test_a_restore_longer_than_the_broker_waits_for_a_member_ends_and_costs_no_m
     produce(platform, use_case, DAYS[:2])
     catch_up(platform, use_case)
     config = tmp_path / "impatient.properties"
-    config.write_text(broker.properties.read_text() + "max.poll.interval.ms=2000\n")
+    config.write_text(broker.properties.read_text() + "max.poll.interval.ms=4000\n")
     monkeypatch.setenv("KAFKA_CONFIG", str(config))
     n_new, slow = produce(platform, use_case, DAYS[2:]), Slow()
 
@@ -250,11 +255,13 @@ def test_a_message_stamped_ahead_is_refused_by_stream_and_tables_alike_and_its_c
 
 
 def test_no_row_is_written_before_its_stamp_is_true_however_far_ahead_a_senders_clock_is(
-    platform: PlatformResource, use_case: UseCase, broker: Broker
+    platform: PlatformResource, use_case: UseCase, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in ("domain.events.messages", "streaming.consumer", "streaming.history"):
+        monkeypatch.setattr(f"shadow_platform.{module}.SKEW", timedelta(minutes=10))
     topic, seen = use_case.events[0].topic, Seen()
     assert topic is not None
-    at = datetime.now(UTC) + timedelta(seconds=50)
+    at = datetime.now(UTC) + timedelta(seconds=250)
     broker.send(topic.name, [{"value": visit(FIRST_MOMENT), "key": b"k", "timestamp": ms(at)}])
 
     member = consumer(platform, use_case, seen)
@@ -281,7 +288,7 @@ def test_an_online_store_that_is_away_stops_no_message(platform: PlatformResourc
     n_sent, seen = produce(platform, use_case, DAYS[:1]), Refusing()
     member = consumer(platform, use_case, seen)
 
-    member.run(lambda: len(seen.advanced) > 2)
+    member.run(lambda: len(seen.advanced) > 2 and member.counters.messages.total() >= n_sent)
 
     assert member.counters.failures == 2
     assert len(offsets(platform, use_case)) == n_sent

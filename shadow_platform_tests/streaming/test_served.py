@@ -26,10 +26,10 @@ from shadow_platform_tests.bento.helpers import settings_at, wait_until
 from shadow_platform_tests.broker import Broker
 from shadow_platform_tests.use_cases.fraud.payments import FRAUD
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 TOPIC = "transactions"
 INPUTS = (NumericInput(name="payments_1h", imputed=0.0), CategoricalInput(name="device", levels=("android", "ios")))
-PATIENT_S = 120.0
+PATIENT_S = 240.0
 
 
 @dataclass
@@ -97,7 +97,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterato
     try:
         with (
             running_service(settings, FRAUD.name, free_port(), shadow=False, guard=False) as service,
-            httpx.Client(base_url=service.url, timeout=20.0) as client,
+            httpx.Client(base_url=service.url, timeout=PATIENT_S) as client,
         ):
             yield Gateway(broker, client, settings.layout)
     finally:

@@ -35,9 +35,10 @@ TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 @pytest.fixture(autouse=True)
 def usual_logging() -> Iterator[None]:
-    """Leave the process's loggers as they were."""
+    """Leave the process's loggers as they were; what a command set up in this process before is not there meanwhile."""
     root = logging.getLogger()
     level, handlers, hook = root.level, list(root.handlers), sys.excepthook
+    root.handlers[:] = [handler for handler in handlers if not isinstance(handler, StderrHandler)]
     yield
     sys.excepthook = hook
     root.setLevel(level)
@@ -183,10 +184,10 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 
 def test_redaction_of_a_long_line_takes_no_time() -> None:
-    began = time.perf_counter()
-    redact("://" * 2_000 + "secret" * 5_000 + "token " * 5_000)
+    began = time.thread_time()
+    redact("://" * 20_000 + "secret" * 20_000 + "token " * 5_000)
 
-    assert time.perf_counter() - began < 1.0
+    assert time.thread_time() - began < 1.0
 
 
 def test_text_stays_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
@@ -250,7 +251,7 @@ raising()
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_an_error_that_nobody_catches_is_a_line_like_the_others(log_format: str, setting_up: str) -> None:
     command = [sys.executable, "-c", UNCAUGHT, log_format, setting_up]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60.0, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=150.0, check=False)
 
     assert ended.returncode == 1
     assert "marker-4711" not in ended.stderr

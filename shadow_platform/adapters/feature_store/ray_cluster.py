@@ -61,6 +61,18 @@ def _connected(address: str | None) -> Any:
 
 
 def _start(ray: Any, address: str | None) -> None:
+    """Start or join; Ray allows its own processes 30 s, so that on a busy machine a second start gets there."""
+    failure = _failure_to_start(ray, address)
+    if failure is not None and address is None:
+        failure = _failure_to_start(ray, address)
+    if failure is not None:
+        where = "on this machine" if address is None else f"at {address}"
+        raise FeatureStoreError(
+            f"Ray {where} does not answer: {failure}; correct RAY_ADDRESS, and RAY_AUTH_MODE if it asks for a token"
+        ) from failure
+
+
+def _failure_to_start(ray: Any, address: str | None) -> Exception | None:
     """Start or join in a thread that never ends: the kernel ends Ray's processes with the thread that started them."""
     done, failed = threading.Event(), []
 
@@ -72,13 +84,11 @@ def _start(ray: Any, address: str | None) -> None:
                 ray.init(address, **_QUIET)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the work was handed in
             failed.append(error)
-        done.set()
+            return
+        finally:
+            done.set()
         threading.Event().wait()
 
     threading.Thread(target=keep, name="ray", daemon=True).start()
     done.wait()
-    if failed:
-        where = "on this machine" if address is None else f"at {address}"
-        raise FeatureStoreError(
-            f"Ray {where} does not answer: {failed[0]}; correct RAY_ADDRESS, and RAY_AUTH_MODE if it asks for a token"
-        ) from failed[0]
+    return failed[0] if failed else None

@@ -116,8 +116,9 @@ def frame_fingerprint(frame: pd.DataFrame) -> str:
             # Not as floats, which do not tell integers above 2 ** 53 apart.
             column = column.astype("UInt64" if pd.api.types.is_unsigned_integer_dtype(column.dtype) else "Int64")
         elif pd.api.types.is_numeric_dtype(column.dtype):
-            # Adding zero makes -0.0 what it equals, 0.0.
-            column = pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0)
+            # Adding zero makes -0.0 what it equals, 0.0; a value that is missing has many bit patterns.
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
+            column = pd.Series(np.where(np.isnan(values), np.nan, values))
         else:
             column = column.astype(object).where(column.notna(), None)
         hashes = pd.util.hash_pandas_object(column, index=False).to_numpy(dtype=np.uint64)

@@ -144,13 +144,14 @@ def test_a_database_that_is_held_for_good_ends_the_backup_in_time_and_not_the_ot
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_a_database_is_copied_between_two_transactions_while_it_is_written(
-    home: Path, tmp_path: Path, journal: str
+    home: Path, tmp_path: Path, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each transaction writes two equal rows; a copy from within one, or of the file alone, would have an odd one."""
-    database, stop = home / "mlflow" / "mlflow.db", threading.Event()
+    monkeypatch.setattr(writing, "LOCK_TIMEOUT_S", 100.0)
+    database, began, stop = home / "mlflow" / "mlflow.db", threading.Event(), threading.Event()
 
     def go_on() -> None:
-        with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(database, timeout=100, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA journal_mode={journal}")
             connection.execute("PRAGMA synchronous=OFF")
             connection.execute("DELETE FROM numbers")
@@ -160,11 +161,14 @@ def test_a_database_is_copied_between_two_transactions_while_it_is_written(
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany("INSERT INTO numbers VALUES (?)", [(n,)] * 2)
                 connection.execute("COMMIT")
+                if n == 10:
+                    began.set()
                 stop.wait(0.0005)
 
     writer = threading.Thread(target=go_on)
     writer.start()
     try:
+        assert began.wait(100)
         for name in ("a", "b", "c"):
             archive_of(home, tmp_path / f"{name}.tar")
             restore(tmp_path / f"{name}.tar", tmp_path / name)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -179,6 +180,7 @@ def test_the_fingerprint_is_the_same_in_every_process() -> None:
         "from shadow_platform_tests.domain.drift.rows import awkward_rows, grid_of; "
         "print(grid_of(awkward_rows(3, 300)).fingerprint)"
     )
-    other = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[3]
+    other = subprocess.run([sys.executable, "-c", told], cwd=root, capture_output=True, text=True, check=True)
 
     assert other.stdout.strip() == grid_of(awkward_rows(3, 300)).fingerprint

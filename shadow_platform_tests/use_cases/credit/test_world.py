@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,8 @@ def _digest() -> str:
 
 def test_the_same_plan_gives_the_same_bytes_in_another_process() -> None:
     code = f"from {__name__} import _digest; print(_digest())"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[3]
+    other = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == _digest()
 
 
