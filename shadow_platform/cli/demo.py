@@ -39,6 +39,8 @@ from shadow_platform.use_cases import load_use_case
 
 CONSOLE = Console()
 DAEMON_TIMEOUT_S = 600
+CATCH_UP_TIMEOUT_S = 180
+FOLLOW_TIMEOUT_S = 120
 DAY = timedelta(days=1)
 BROKEN = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -200,13 +202,13 @@ def _told(url: str) -> dict[str, Any]:
 
 
 def _wait_for_shadow(url: str) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
     while time.monotonic() < deadline:
         comparison = _told(f"{url}/shadow/comparison")
         if all(entry["lag_records"] == 0 for entry in comparison["challengers"]):
             return
         time.sleep(0.2)
-    raise ShadowPlatformError("the shadow worker did not catch up within 180 s; see its output above")
+    raise ShadowPlatformError(f"the shadow worker did not catch up within {CATCH_UP_TIMEOUT_S} s; see its output above")
 
 
 def _has_drifted(demo: Demo) -> bool:
@@ -263,9 +265,11 @@ def _stop_group(process: "subprocess.Popen[bytes]") -> None:
 def _wait_for_champion(demo: Demo, url: str) -> None:
     manifest = read_manifest(demo.platform.layout.manifest(demo.use_case.name))
     expected = manifest.champion.version if manifest else None
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + FOLLOW_TIMEOUT_S
     while time.monotonic() < deadline:
         if _told(f"{url}/model")["champion"]["version"] == expected:
             return
         time.sleep(0.2)
-    raise ShadowPlatformError(f"the service at {url} does not answer with version {expected} after 120 s")
+    raise ShadowPlatformError(
+        f"the service at {url} does not answer with version {expected} after {FOLLOW_TIMEOUT_S} s"
+    )

@@ -32,7 +32,7 @@ DAY = timedelta(days=1)
 SHADOW = ["shadow_platform.cli"]
 PATIENCE_S = 900.0
 PATIENT_MS = "60000"
-"""Longest wait for online features: those of a busy machine are late, not missing."""
+"""Longest wait for online features: those of a busy machine are late, not missing; deadlines have other tests."""
 LAUNCH = """mutation ($asked: ExecutionParams!) { launchRun(executionParams: $asked) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
   ... on RunConfigValidationInvalid { errors { message } } } }"""

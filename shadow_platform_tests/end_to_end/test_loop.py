@@ -15,12 +15,11 @@ import pandas as pd
 import pytest
 
 from shadow_platform.resources import PlatformResource
+from shadow_platform_tests.end_to_end.loop import PATIENT_MS
 from shadow_platform_tests.tiny import USE_CASE
 
 ADDRESS = "shadow_platform_tests.tiny:USE_CASE"
 ROOT = Path(__file__).resolve().parents[2]
-PATIENT_MS = "60000"
-"""Features of a busy machine are late, not missing; what a deadline does is the serving tests' business."""
 pytestmark = pytest.mark.timeout(1800)
 
 
